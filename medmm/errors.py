@@ -1,0 +1,209 @@
+"""Every error medmm raises on purpose: one tree, one stable code a leaf.
+
+    MedmmError
+    |-- InputError                  something handed in cannot be used
+    |   |-- NoImageError            E_NO_IMAGE             nothing readable as an image
+    |   |-- CorruptError            E_CORRUPT              bytes do not follow their own format
+    |   |-- TruncatedError          E_TRUNCATED            fewer bytes than the header promises
+    |   |-- ArchiveError            E_ARCHIVE              unsafe or unreadable zip
+    |   |-- TooLargeError           E_TOO_LARGE            over a size limit
+    |   |-- TransferSyntaxError     E_TRANSFER_SYNTAX      pixel encoding we do not decode
+    |   |-- MultipleSeriesError     E_MULTI_SERIES         no rule picks one series
+    |   |-- GeometryError           E_GEOMETRY             no or contradictory geometry
+    |   |   |-- MissingSlicesError      E_MISSING_SLICES       gap of whole slices
+    |   |   |-- IrregularSpacingError   E_IRREGULAR_SPACING    uneven slice distances
+    |   |   `-- DuplicatePositionError  E_DUPLICATE_POSITION   two slices in one place
+    |   |-- NotHounsfieldError      E_NOT_HU               intensities are not in HU
+    |   |-- NonFiniteError          E_NONFINITE            NaN or infinity
+    |   |-- TextError               E_TEXT                 note cannot be decoded or is too long
+    |   |-- ScopeError              E_OUT_OF_SCOPE         study is not what the model was made for
+    |   |-- MissingModalityError    E_MISSING_MODALITY     nothing the model can use
+    |   |-- CohortError             E_COHORT               cohort table breaks its contract
+    |   |-- PredictionsError        E_PREDICTIONS          predictions table breaks its contract
+    |   |-- TaskError               E_TASK                 task file breaks its contract
+    |   `-- LeakageError            E_LEAKAGE              a patient stands on both sides of a split
+    |-- ModelError                  E_MODEL_INTEGRITY      model folder incomplete, altered or unsound
+    |-- DeviceError                 E_DEVICE               requested device not available
+    |-- StoreError                  E_STORE                run folder belongs to another run
+    |-- DependencyError             E_DEPENDENCY           an optional package is not installed
+    `-- WorkerError                 E_WORKER               the working process died or ran out of time
+
+Catch `MedmmError` to go on with the next study, a leaf to react to one cause:
+
+    try:
+        study = medmm.open_study(path)
+    except medmm.errors.MissingSlicesError as error:
+        log(error.code)
+
+A message says what was expected, what came and what to do. It never holds a path, a patient
+identifier or the text of a note, so it can be logged and shown.
+"""
+
+from __future__ import annotations
+
+
+class MedmmError(Exception):
+    """Root of the tree. `code` is stable and meant for machines."""
+
+    code = "E_INTERNAL"
+
+    @property
+    def message(self) -> str:
+        """The sentence for people."""
+        return str(self.args[0]) if self.args else self.code
+
+
+class InputError(MedmmError):
+    """Something handed in cannot be used."""
+
+    code = "E_INPUT"
+
+
+class NoImageError(InputError):
+    """Nothing readable as an image was found."""
+
+    code = "E_NO_IMAGE"
+
+
+class CorruptError(InputError):
+    """The bytes do not follow their own format."""
+
+    code = "E_CORRUPT"
+
+
+class TruncatedError(InputError):
+    """There are fewer bytes than the header promises."""
+
+    code = "E_TRUNCATED"
+
+
+class ArchiveError(InputError):
+    """A zip is unreadable or unsafe to read."""
+
+    code = "E_ARCHIVE"
+
+
+class TooLargeError(InputError):
+    """The input is over a size limit of `medmm.settings.Limits`."""
+
+    code = "E_TOO_LARGE"
+
+
+class TransferSyntaxError(InputError):
+    """The pixels are encoded in a way that is not decoded here."""
+
+    code = "E_TRANSFER_SYNTAX"
+
+
+class MultipleSeriesError(InputError):
+    """Several series are equally good candidates."""
+
+    code = "E_MULTI_SERIES"
+
+
+class GeometryError(InputError):
+    """The geometry is absent or contradicts itself."""
+
+    code = "E_GEOMETRY"
+
+
+class MissingSlicesError(GeometryError):
+    """Whole slices are absent from a series."""
+
+    code = "E_MISSING_SLICES"
+
+
+class IrregularSpacingError(GeometryError):
+    """Slice distances are uneven."""
+
+    code = "E_IRREGULAR_SPACING"
+
+
+class DuplicatePositionError(GeometryError):
+    """Different slices claim the same position."""
+
+    code = "E_DUPLICATE_POSITION"
+
+
+class NotHounsfieldError(InputError):
+    """Intensities are not, or not safely, Hounsfield units."""
+
+    code = "E_NOT_HU"
+
+
+class NonFiniteError(InputError):
+    """NaN or infinity where a number is needed."""
+
+    code = "E_NONFINITE"
+
+
+class TextError(InputError):
+    """A note cannot be decoded or is over the length limit."""
+
+    code = "E_TEXT"
+
+
+class ScopeError(InputError):
+    """The study is not of the kind the model was made for."""
+
+    code = "E_OUT_OF_SCOPE"
+
+
+class MissingModalityError(InputError):
+    """The study holds nothing that the model can use."""
+
+    code = "E_MISSING_MODALITY"
+
+
+class CohortError(InputError):
+    """A cohort table breaks its contract."""
+
+    code = "E_COHORT"
+
+
+class PredictionsError(InputError):
+    """A predictions table breaks its contract."""
+
+    code = "E_PREDICTIONS"
+
+
+class TaskError(InputError):
+    """A task file breaks its contract."""
+
+    code = "E_TASK"
+
+
+class LeakageError(InputError):
+    """A patient stands on both sides of a split."""
+
+    code = "E_LEAKAGE"
+
+
+class ModelError(MedmmError):
+    """A model folder is incomplete, altered or numerically unsound."""
+
+    code = "E_MODEL_INTEGRITY"
+
+
+class DeviceError(MedmmError):
+    """The requested device is not available."""
+
+    code = "E_DEVICE"
+
+
+class StoreError(MedmmError):
+    """A run folder belongs to another run or cannot be written."""
+
+    code = "E_STORE"
+
+
+class DependencyError(MedmmError):
+    """An optional package is not installed."""
+
+    code = "E_DEPENDENCY"
+
+
+class WorkerError(MedmmError):
+    """The process doing the work died or ran out of time."""
+
+    code = "E_WORKER"

@@ -1,0 +1,128 @@
+"""From a study to a calibrated answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medmm.device import choose_device
+from medmm.errors import NonFiniteError
+from medmm.metrics import decide
+from medmm.model_folder import ModelFolder, load_model_folder
+from medmm.prediction import Answer, Prediction
+from medmm.study import Notice, Study
+from medmm.types import FloatArray, Modality, pattern_name
+
+
+class Predictor:
+    """A loaded model that answers for one study at a time.
+
+    Args:
+        folder: An opened model folder.
+    """
+
+    def __init__(self, folder: ModelFolder) -> None:
+        self.folder = folder
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto") -> Predictor:
+        """Open a model folder; see `model_folder.load_model_folder` for what is refused."""
+        return cls(load_model_folder(folder, choose_device(device)))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of every output."""
+        return self.folder.model.config.labels
+
+    def predict(self, study: Study) -> Prediction:
+        """Answer from all modalities the study has, and from each alone.
+
+        Raises:
+            InputError: If the study holds nothing the model reads, or is of another kind.
+            NonFiniteError: If the network's output is not a number.
+        """
+        start = time.perf_counter()
+        sample, notices = self.folder.preprocessor.prepare(study)
+        prepared = time.perf_counter()
+        logits = self._logits([sample])
+        answers = {pattern: self._answer(pattern_name(pattern), values[0]) for pattern, values in logits.items()}
+        full = sample.modalities
+        seconds = {"preprocess": prepared - start, "network": time.perf_counter() - prepared}
+        single = {pattern_name(p): a for p, a in answers.items() if len(p) == 1 and p <= full}
+        told = (*study.notices, *notices, *self._missing_notices(study, full), *_calibration_notices(answers[full]))
+        return Prediction(
+            pattern=pattern_name(full),
+            answer=answers[full],
+            single=single,
+            study=study.summary(),
+            model={"name": self.folder.name, "sha256": self.folder.digest},
+            notices=told,
+            seconds=seconds,
+        )
+
+    def arms(self, study: Study, arms: Iterable[frozenset[Modality]]) -> dict[frozenset[Modality], tuple[str, Answer]]:
+        """Answers as if only some modalities had been handed in, for evaluation.
+
+        Args:
+            study: What there is.
+            arms: Subsets to ask for; one that shares nothing with the study is left out.
+
+        Returns:
+            For each arm the pattern actually used and its answer.
+        """
+        sample, _ = self.folder.preprocessor.prepare(study)
+        logits = self._logits([sample])
+        used = {arm: arm & sample.modalities for arm in arms}
+        return {
+            arm: (pattern_name(pattern), self._answer(pattern_name(pattern), logits[pattern][0]))
+            for arm, pattern in used.items()
+            if pattern
+        }
+
+    @torch.no_grad()
+    def _logits(self, samples: list) -> dict[frozenset[Modality], FloatArray]:  # type: ignore[type-arg]
+        batch = self.folder.preprocessor.collate(samples).to(self.folder.model.device)
+        answers = self.folder.model.answer_patterns(batch)
+        found = {p: values.double().cpu().numpy() for p, (values, complete) in answers.items() if bool(complete.all())}
+        if not all(np.isfinite(v).all() for v in found.values()):
+            msg = "Expected finite network outputs; got NaN or infinity. No answer is given."
+            raise NonFiniteError(msg)
+        return found
+
+    def _answer(self, pattern: str, logits: FloatArray) -> Answer:
+        kind, calibrator = self.folder.model.config.kind, self.folder.calibrators.get(pattern)
+        raw = logits[None]
+        probability = calibrator(raw) if calibrator else _uncalibrated(kind, raw)
+        thresholds = self.folder.thresholds.get(pattern)
+        values = None if thresholds is None or thresholds.values is None else np.asarray(thresholds.values)
+        called = decide(kind, probability, values)[0]
+        return Answer(
+            probabilities={n: float(v) for n, v in zip(self.labels, probability[0], strict=True)},
+            logits={n: float(v) for n, v in zip(self.labels, logits, strict=True)},
+            called=tuple(n for n, c in zip(self.labels, called, strict=True) if c),
+            calibrated=calibrator is not None,
+        )
+
+    def _missing_notices(self, study: Study, used: frozenset[Modality]) -> list[Notice]:
+        absent = sorted(self.folder.preprocessor.modalities - used)
+        notices = [Notice(f"W_NO_{name.upper()}", f"No {name} was given; the answer rests on the rest alone.") for name in absent]
+        unread = sorted(study.modalities - self.folder.preprocessor.modalities)
+        return notices + [Notice("W_UNREAD", f"This model does not read {name}; it was not used.") for name in unread]
+
+
+def _uncalibrated(kind: str, logits: FloatArray) -> FloatArray:
+    from scipy.special import expit, softmax
+
+    values: FloatArray = expit(logits) if kind == "multilabel" else softmax(logits, axis=1)
+    return values
+
+
+def _calibration_notices(answer: Answer) -> list[Notice]:
+    if answer.calibrated:
+        return []
+    message = "There is no calibration for this combination of inputs: the numbers are scores, not probabilities."
+    return [Notice("W_UNCALIBRATED", message)]

@@ -1,0 +1,201 @@
+"""The multimodal classifier: one encoder a modality, one fusion, one head on it and one beside it.
+
+    image -> encoder -> project --+--> fusion -> head            (the answer)
+    text  -> encoder -> project --+
+                          `-> a head for each modality           (auxiliary, training and explanation)
+
+Any modality may be missing, in training and in use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import nn
+
+from medmm.encoders import IMAGE_ENCODERS, TEXT_ENCODERS, Encoded
+from medmm.errors import ModelError
+from medmm.fusion import FUSIONS, Features, Present, in_order
+from medmm.heads import Head, Logits
+from medmm.transforms.batch import Batch
+from medmm.transforms.volume import VolumeRecipe
+from medmm.types import MODALITIES, Kind, Modality
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """The image side: which encoder, its options, and how a volume becomes its input."""
+
+    recipe: VolumeRecipe
+    encoder: str = "resnet"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """The text side: which encoder, its options, and the longest note in tokens."""
+
+    encoder: str = "transformer"
+    options: dict[str, Any] = field(default_factory=dict)
+    max_tokens: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Everything needed to rebuild the network; stored beside its weights.
+
+    Attributes:
+        kind: What is predicted.
+        labels: Class names in the order of the logits; of a binary task the second is the positive one.
+        image, text: The two sides, None when the model does not read that modality.
+        fusion: Name of a fusion layer.
+        width: Channels in which modalities meet.
+        dropout: Before every head.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    kind: Kind
+    labels: tuple[str, ...]
+    image: ImageConfig | None = None
+    text: TextConfig | None = None
+    fusion: str = "concat"
+    width: int = 128
+    dropout: float = 0.2
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the model reads, in canonical order."""
+        sides = {"image": self.image, "text": self.text}
+        return tuple(name for name in MODALITIES if sides[name] is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        content: dict[str, Any] = _CONFIG.dump_python(self, mode="json")
+        return content
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> ModelConfig:
+        """Rebuild from `to_dict`.
+
+        Raises:
+            ModelError: If a key is unknown or a value does not fit.
+        """
+        try:
+            return _CONFIG.validate_python(content)
+        except ValidationError as error:
+            where = "; ".join(".".join(str(p) for p in e["loc"]) + f" ({e['type']})" for e in error.errors()[:5])
+            msg = f"Expected a model configuration of this version; these entries do not fit: {where}."
+            raise ModelError(msg) from None
+
+
+_CONFIG = TypeAdapter(ModelConfig)
+
+
+class MultimodalClassifier(nn.Module):
+    """The network of `ModelConfig`.
+
+    Args:
+        config: What to build.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        encoders: dict[str, nn.Module] = {}
+        if config.image is not None:
+            build = IMAGE_ENCODERS.get(config.image.encoder)
+            encoders["image"] = build(len(config.image.recipe.windows), **config.image.options)
+        if config.text is not None:
+            encoders["text"] = TEXT_ENCODERS.get(config.text.encoder)(**config.text.options)
+        self.encoders = nn.ModuleDict(encoders)
+        names = config.modalities
+        self.project = nn.ModuleDict({n: _projection(self.encoders[n], config.width) for n in names})
+        self.fusion = FUSIONS.get(config.fusion)(config.width, names)
+        classes = len(config.labels)
+        self.head = Head(config.width, classes, config.dropout)
+        self.single_heads = nn.ModuleDict({n: Head(config.width, classes, config.dropout) for n in names})
+
+    @property
+    def patterns(self) -> tuple[frozenset[Modality], ...]:
+        """Every subset of modalities that can be asked for, the full one first."""
+        names = self.config.modalities
+        return tuple(frozenset(c) for size in range(len(names), 0, -1) for c in combinations(names, size))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def encode(self, batch: Batch) -> Features:
+        """Features of every modality the model reads, in `width` channels; zeros where absent."""
+        inputs: dict[Modality, tuple[torch.Tensor | None, ...]] = {
+            "image": (batch.image,),
+            "text": (batch.ids, batch.values, batch.is_number, batch.token_mask),
+        }
+        features: Features = {}
+        for name in self.config.modalities:
+            given = [t for t in inputs[name] if t is not None]
+            features[name] = self._encode_present(name, given, batch.present[name])
+        return in_order(features)
+
+    def fuse(self, features: Features, present: Present) -> torch.Tensor:
+        """(B, classes) logits of the fused head; call again with other masks for other subsets."""
+        logits: torch.Tensor = self.head(self.fusion(features, present))
+        return logits
+
+    def single(self, features: Features) -> dict[Modality, torch.Tensor]:
+        """(B, classes) logits of each modality's own head."""
+        return {name: self.single_heads[name](encoded.pooled) for name, encoded in features.items()}
+
+    def forward(self, batch: Batch) -> Logits:
+        """Logits of the fused head and of each modality's own."""
+        features = self.encode(batch)
+        return Logits(self.fuse(features, batch.present), self.single(features))
+
+    def answer(self, features: Features, present: Present) -> torch.Tensor:
+        """(B, classes) logits to act on: the fused head's, or for a lone modality its own head's."""
+        logits = self.fuse(features, present)
+        alone = torch.stack([mask.long() for mask in present.values()]).sum(0) == 1
+        for name, single in self.single(features).items():
+            logits = torch.where((alone & present[name])[:, None], single, logits)
+        return logits
+
+    def answer_patterns(self, batch: Batch) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
+        """Encode once, answer from every subset of modalities.
+
+        Returns:
+            For each pattern the (B, classes) logits and the (B,) mask of samples that have all of it.
+        """
+        features = self.encode(batch)
+        answers = {}
+        for pattern in self.patterns:
+            complete = torch.stack([batch.present[name] for name in pattern]).all(0)
+            answers[pattern] = self.answer(features, batch.only(pattern).present), complete
+        return answers
+
+    def _encode_present(self, name: Modality, inputs: list[torch.Tensor], present: torch.Tensor) -> Encoded:
+        """Encode only the samples that have the modality and scatter them into the batch."""
+        width, count = self.config.width, len(present)
+        if not inputs or not bool(present.any()):
+            empty = torch.zeros(count, 1, width, device=self.device)
+            return Encoded(empty, torch.zeros(count, 1, dtype=torch.bool, device=self.device), empty[:, 0])
+        encoded = self.encoders[name](*(t[present] for t in inputs))
+        tokens, pooled = self.project[name](encoded.tokens), self.project[name](encoded.pooled)
+        if bool(present.all()):
+            return Encoded(tokens, encoded.mask, pooled)
+        return Encoded(_scatter(tokens, present), _scatter(encoded.mask, present), _scatter(pooled, present))
+
+
+def _projection(encoder: Any, width: int) -> nn.Module:
+    return nn.Sequential(nn.LayerNorm(encoder.out_features), nn.Linear(encoder.out_features, width))
+
+
+def _scatter(rows: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    full = torch.zeros(len(present), *rows.shape[1:], dtype=rows.dtype, device=rows.device)
+    full[present] = rows
+    return full

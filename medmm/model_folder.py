@@ -1,0 +1,210 @@
+"""A model folder: weights with everything that gives them meaning, checked when it is opened.
+
+    config.json          architecture, preprocessing, labels
+    model.safetensors    weights
+    tokenizer.json       note tokenizer, when the model reads text
+    calibration.json     logits to probabilities, one entry for each subset of modalities
+    thresholds.json      decisions, likewise, with the policy and split they came from
+    golden.json          raw outputs for a fixed input: the self-test
+    results.json         measured quality on patients the weights never saw, when there is any
+    card.md              for people, with a Hugging Face model-card header
+    sha256.json          digests of all of these
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medmm.errors import ModelError
+from medmm.geometry import Grid
+from medmm.metrics.recalibration import Calibrator
+from medmm.model import ModelConfig, MultimodalClassifier
+from medmm.study import Note, Study, Volume
+from medmm.transforms.batch import Preprocessor
+from medmm.transforms.text import NoteTokenizer
+from medmm.types import FloatArray, pattern_name
+from medmm.weights import check_manifest, load_weights, replace_bytes, save_weights, write_manifest
+
+FORMAT = 1
+_REQUIRED = {"config.json", "model.safetensors", "calibration.json", "thresholds.json", "golden.json", "card.md"}
+_OPTIONAL = {"tokenizer.json", "results.json"}
+_GOLDEN_NOTE = "Golden self-test: 61-year-old, lesion of 2.4 cm, no weight loss."
+_GOLDEN_TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """How probabilities become decisions, for one subset of modalities.
+
+    Attributes:
+        values: (1,) if binary, (K,) if multilabel, None if multiclass (the most probable class wins).
+        policy: How they were chosen, e.g. `max_f1_macro`.
+        split: The split they were chosen on; never test.
+    """
+
+    values: tuple[float, ...] | None
+    policy: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelFolder:
+    """An opened model folder.
+
+    Attributes:
+        name: Folder name, shown to people.
+        model: The network, in evaluation mode.
+        preprocessor: Recipe of its inputs.
+        calibrators, thresholds: By pattern name, e.g. `image+text`.
+        results: Measured quality, empty when none is recorded.
+        card: Markdown text.
+        digest: SHA-256 of the manifest: the identity of the model.
+    """
+
+    name: str
+    model: MultimodalClassifier
+    preprocessor: Preprocessor
+    calibrators: dict[str, Calibrator]
+    thresholds: dict[str, Thresholds]
+    results: dict[str, Any]
+    card: str
+    digest: str
+
+
+def save_model_folder(
+    folder: Path,
+    model: MultimodalClassifier,
+    preprocessor: Preprocessor,
+    calibrators: dict[str, Calibrator],
+    thresholds: dict[str, Thresholds],
+    *,
+    card: str,
+    results: dict[str, Any] | None = None,
+) -> None:
+    """Write a complete model folder; the manifest comes last, so an interrupted write is not a model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.eval()
+    save_weights(model, folder / "model.safetensors")
+    _write_json(folder / "config.json", {"format": FORMAT, "model": model.config.to_dict()})
+    _write_json(folder / "calibration.json", {name: c.to_dict() for name, c in calibrators.items()})
+    _write_json(folder / "thresholds.json", {name: _threshold_dict(t) for name, t in thresholds.items()})
+    _write_json(folder / "golden.json", golden_logits(model, preprocessor))
+    if preprocessor.tokenizer is not None:
+        replace_bytes(folder / "tokenizer.json", preprocessor.tokenizer.to_json().encode())
+    seal_card(folder, card, results)
+
+
+def seal_card(folder: Path, card: str, results: dict[str, Any] | None) -> None:
+    """Write card and measured results, then the manifest over everything."""
+    replace_bytes(folder / "card.md", card.encode())
+    if results is not None:
+        _write_json(folder / "results.json", results)
+    write_manifest(folder, [name for name in _REQUIRED | _OPTIONAL if (folder / name).exists()])
+
+
+def load_model_folder(folder: str | Path, device: torch.device) -> ModelFolder:
+    """Open a model folder, refusing anything incomplete, altered, unsound or not reproducing its golden output.
+
+    Raises:
+        ModelError: With the reason.
+    """
+    folder = Path(folder)
+    digest = check_manifest(folder, _REQUIRED)
+    content = _read_json(folder / "config.json")
+    if content.get("format") != FORMAT:
+        msg = f"Expected model folder format {FORMAT}; got {content.get('format')!r}. Use the medmm version that wrote it."
+        raise ModelError(msg)
+    config = ModelConfig.from_dict(content["model"])
+    model = MultimodalClassifier(config)
+    load_weights(model, folder / "model.safetensors")
+    model.to(device).eval()
+    preprocessor = _read_preprocessor(folder, config)
+    _check_golden(model, preprocessor, _read_json(folder / "golden.json"))
+    calibration, thresholds = _read_json(folder / "calibration.json"), _read_json(folder / "thresholds.json")
+    return ModelFolder(
+        name=folder.resolve().name,
+        model=model,
+        preprocessor=preprocessor,
+        calibrators={name: Calibrator.from_dict(config.kind, entry) for name, entry in calibration.items()},
+        thresholds={name: _threshold_of(entry) for name, entry in thresholds.items()},
+        results=_read_json(folder / "results.json") if (folder / "results.json").exists() else {},
+        card=(folder / "card.md").read_text(encoding="utf-8"),
+        digest=digest,
+    )
+
+
+@torch.no_grad()
+def golden_logits(model: MultimodalClassifier, preprocessor: Preprocessor) -> dict[str, list[float]]:
+    """Raw logits of a fixed study for each subset of modalities: what the weights must keep saying."""
+    sample, _ = preprocessor.prepare(_golden_study(preprocessor))
+    batch = preprocessor.collate([sample]).to(model.device)
+    answers = model.eval().answer_patterns(batch)
+    return {pattern_name(pattern): [round(float(v), 6) for v in logits[0]] for pattern, (logits, _) in answers.items()}
+
+
+def _golden_study(preprocessor: Preprocessor) -> Study:
+    """A study made by arithmetic alone, the same on every machine."""
+    volumes: tuple[Volume, ...] = ()
+    recipe = preprocessor.volume
+    if recipe is not None:
+        i, j, k = np.meshgrid(*(np.arange(n) for n in recipe.shape), indexing="ij", sparse=True)
+        low, high = recipe.windows[0]
+        wave: FloatArray = (np.sin(i / 5.0) + np.cos(j / 7.0) + np.sin(k / 3.0)) / 6 + 0.5
+        array = np.rint(low + (high - low) * wave).astype(np.int16)[None]
+        volumes = (Volume(array, Grid(recipe.shape, np.diag([*recipe.spacing, 1.0])), recipe.unit, recipe.modality),)
+    return Study(volumes=volumes, note=Note(_GOLDEN_NOTE) if preprocessor.tokenizer is not None else None)
+
+
+def _check_golden(model: MultimodalClassifier, preprocessor: Preprocessor, stored: dict[str, list[float]]) -> None:
+    found = golden_logits(model, preprocessor)
+    same = set(found) == set(stored) and all(np.allclose(found[n], stored[n], atol=_GOLDEN_TOLERANCE, rtol=1e-3) for n in found)
+    if not same:
+        msg = "Expected the stored outputs for the fixed self-test input; got others. The weights or this installation are unsound."
+        raise ModelError(msg)
+
+
+def _read_preprocessor(folder: Path, config: ModelConfig) -> Preprocessor:
+    tokenizer = None
+    if config.text is not None:
+        try:
+            tokenizer = NoteTokenizer.from_json((folder / "tokenizer.json").read_text(encoding="utf-8"), config.text.max_tokens)
+        except (OSError, ValueError):
+            msg = "Expected tokenizer.json beside a model that reads text; it is missing or unreadable."
+            raise ModelError(msg) from None
+    return Preprocessor(None if config.image is None else config.image.recipe, tokenizer)
+
+
+def _threshold_dict(thresholds: Thresholds) -> dict[str, Any]:
+    values = None if thresholds.values is None else list(thresholds.values)
+    return {"values": values, "policy": thresholds.policy, "split": thresholds.split}
+
+
+def _threshold_of(entry: Any) -> Thresholds:
+    try:
+        values = None if entry["values"] is None else tuple(map(float, entry["values"]))
+        return Thresholds(values, str(entry["policy"]), str(entry["split"]))
+    except (KeyError, TypeError, ValueError):
+        msg = "Expected thresholds with values, policy and split for each pattern."
+        raise ModelError(msg) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        msg = f"Expected readable JSON in {path.name}; it is missing or damaged."
+        raise ModelError(msg) from None
+    if not isinstance(content, dict):
+        msg = f"Expected a JSON object in {path.name}."
+        raise ModelError(msg)
+    return content
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    replace_bytes(path, (json.dumps(content, indent=2) + "\n").encode())

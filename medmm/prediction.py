@@ -1,0 +1,68 @@
+"""What a model says about one study: the sentence that crosses from the model half to everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from medmm.study import Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Class probabilities from one subset of modalities.
+
+    Attributes:
+        probabilities: Class name to probability.
+        logits: Class name to raw network output, before calibration.
+        called: Class names decided for, by the stored thresholds.
+        calibrated: Whether a calibration for this subset was applied.
+    """
+
+    probabilities: dict[str, float]
+    logits: dict[str, float]
+    called: tuple[str, ...]
+    calibrated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one study.
+
+    Attributes:
+        pattern: Modalities used, e.g. `image+text`.
+        answer: The answer from all of them.
+        single: What each modality present says alone.
+        study: Geometry and provenance, without identifiers.
+        model: Name and digest of the model.
+        notices: What the reader should know.
+        seconds: Time of each step.
+    """
+
+    pattern: str
+    answer: Answer
+    single: dict[str, Answer]
+    study: dict[str, Any]
+    model: dict[str, str]
+    notices: tuple[Notice, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document of `medmm predict --json`."""
+        return {
+            "labels": list(self.answer.probabilities),
+            "probabilities": self.answer.probabilities,
+            "called": list(self.answer.called),
+            "calibrated": self.answer.calibrated,
+            "modalities": self.pattern.split("+"),
+            "by_modality": {name: answer.probabilities for name, answer in self.single.items()},
+            "geometry": self.study["geometry"],
+            "series": {key: self.study[key] for key in ("source", "series", "rule", "left_out")},
+            "model": self.model,
+            "warnings": [{"code": n.code, "message": n.message} for n in self.notices],
+            "seconds": {step: round(value, 3) for step, value in self.seconds.items()},
+            "disclaimer": DISCLAIMER,
+        }
+
+
+DISCLAIMER = "Research use only. Not a medical device; not for diagnosis or treatment."

@@ -1,0 +1,33 @@
+"""Limits on what is read, in one place, so that no reader invents its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper (and for geometry lower) bounds on input.
+
+    Attributes:
+        files: Files looked at under one path.
+        file_bytes: Bytes of one file, inflated.
+        total_bytes: Bytes of all files under one path, inflated.
+        zip_ratio: Inflated over stored bytes of one zip member.
+        voxels: Voxels of one volume.
+        spacing_mm: Smallest and largest believable distance between neighbouring voxels.
+        hu: Smallest and largest believable Hounsfield unit after rescale.
+        note_chars: Characters of a note.
+    """
+
+    files: int = 5_000
+    file_bytes: int = 1 << 30
+    total_bytes: int = 4 << 30
+    zip_ratio: int = 200
+    voxels: int = 1 << 28
+    spacing_mm: tuple[float, float] = (0.05, 20.0)
+    hu: tuple[float, float] = (-32_768.0, 65_535.0)
+    note_chars: int = 32_768
+
+
+LIMITS = Limits()

@@ -1,0 +1,140 @@
+"""Files under a path, whether it is a file, a folder or a zip, as one list of readable entries.
+
+Nothing is ever extracted to disk and links are never followed; sizes are checked before a byte is
+inflated.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from medmm.errors import ArchiveError, NoImageError, TooLargeError
+from medmm.settings import LIMITS
+
+_ENCRYPTED = 0x1
+_SYMLINK = 0o120000
+_IGNORED = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file: its name below the opened path (never shown to anyone), its size, and how to read it."""
+
+    name: str
+    size: int
+    opener: Callable[[], BinaryIO]
+
+    def open(self) -> BinaryIO:
+        """Open for binary reading; the caller closes."""
+        return self.opener()
+
+    def read(self) -> bytes:
+        """All bytes."""
+        with self.open() as file:
+            return file.read()
+
+    def head(self, count: int) -> bytes:
+        """The first `count` bytes."""
+        with self.open() as file:
+            return file.read(count)
+
+
+@contextmanager
+def open_entries(path: str | os.PathLike[str]) -> Iterator[list[Entry]]:
+    """List the files at a path, sorted by name; entries are readable while the context is open.
+
+    Args:
+        path: A file, a folder (walked to any depth, links skipped) or a zip.
+
+    Yields:
+        The entries.
+
+    Raises:
+        NoImageError: If nothing is there.
+        TooLargeError: If over a limit of `medmm.settings.Limits`.
+        ArchiveError: If a zip cannot be read safely.
+    """
+    root = Path(path)
+    if root.is_dir():
+        yield _checked(_folder_entries(root))
+    elif not root.is_file():
+        msg = "Expected a file, folder or zip; there is nothing at the given path. Check its spelling."
+        raise NoImageError(msg)
+    elif zipfile.is_zipfile(root):
+        with _open_zip(root) as archive:
+            yield _checked(_zip_entries(archive))
+    else:
+        yield _checked([Entry(root.name, root.stat().st_size, lambda: root.open("rb"))])
+
+
+def _folder_entries(root: Path) -> list[Entry]:
+    entries = []
+    for folder, subfolders, names in os.walk(root, followlinks=False):
+        subfolders.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            if file.is_symlink() or name in _IGNORED or not file.is_file():
+                continue
+            entries.append(Entry(str(file.relative_to(root)), file.stat().st_size, lambda file=file: file.open("rb")))
+            if len(entries) > LIMITS.files:
+                break
+    return entries
+
+
+def _open_zip(root: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(root)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        msg = "Expected a readable zip; this one is damaged. Make it again."
+        raise ArchiveError(msg) from None
+
+
+def _zip_entries(archive: zipfile.ZipFile) -> list[Entry]:
+    entries = []
+    for member in archive.infolist():
+        if member.is_dir() or any(part in member.filename for part in _IGNORED):
+            continue
+        _refuse_unsafe(member)
+        entries.append(Entry(member.filename, member.file_size, lambda member=member: _open_member(archive, member)))
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _refuse_unsafe(member: zipfile.ZipInfo) -> None:
+    parts = member.filename.replace("\\", "/").split("/")
+    if member.filename.startswith(("/", "\\")) or ".." in parts or (member.external_attr >> 16) & 0o170000 == _SYMLINK:
+        msg = "Expected a zip of plain files; one member is a link or points outside the zip. Zip the folder itself."
+        raise ArchiveError(msg)
+    if member.flag_bits & _ENCRYPTED:
+        msg = "Expected a zip without a password; this one is encrypted. Unlock it first."
+        raise ArchiveError(msg)
+    if member.file_size > LIMITS.zip_ratio * max(member.compress_size, 1) and member.file_size > 1 << 20:
+        msg = f"Expected zip members that shrink at most {LIMITS.zip_ratio} to 1; got one beyond that. It looks like a bomb."
+        raise ArchiveError(msg)
+
+
+def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BinaryIO:
+    try:
+        return io.BytesIO(archive.read(member))  # zipfile stops at the declared size and checks the CRC
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+        msg = "Expected readable zip members; one is damaged or packed in an unknown way. Make the zip again."
+        raise ArchiveError(msg) from None
+
+
+def _checked(entries: list[Entry]) -> list[Entry]:
+    if len(entries) > LIMITS.files:
+        msg = f"Expected at most {LIMITS.files:,} files; got more. Point to one study."
+        raise TooLargeError(msg)
+    if any(e.size > LIMITS.file_bytes for e in entries) or sum(e.size for e in entries) > LIMITS.total_bytes:
+        msg = (
+            f"Expected files of at most {LIMITS.file_bytes >> 20:,} MB and {LIMITS.total_bytes >> 20:,} MB in all; "
+            "got more. Point to one study."
+        )
+        raise TooLargeError(msg)
+    return entries

@@ -1,0 +1,227 @@
+"""The cohort table: one row a study, with its image, its note, its label and its split.
+
+Columns: `study_id`, `patient_id`, `image` (path of a file, folder or zip beside the table, several
+joined by `|`), `note` (text, or a path when it ends in .txt), `split` (train, val or test), and
+`label`, or one 0/1 column `label__<name>` for each label of a multilabel task. Empty means missing,
+and missing is legal. All other columns are kept as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from medmm.errors import CohortError, LeakageError, TextError
+from medmm.settings import LIMITS
+from medmm.sources import open_study
+from medmm.study import Note, Study, Volume
+from medmm.table import Row, read_rows
+from medmm.types import FloatArray, Kind
+
+SPLITS = ("train", "val", "test")
+_SPLIT_NAMES = {"train": "train", "fit": "train", "val": "val", "valid": "val", "validation": "val", "tune": "val",
+                "dev": "val", "test": "test"}  # fmt: skip
+_NEGATIVE = ("no", "not", "non", "negative", "absent", "benign", "control", "false", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row.
+
+    Attributes:
+        study_id: Unique in the table.
+        patient_id: Patients never stand on two sides of a split.
+        images: Absolute paths.
+        note: Text or absolute path of a .txt, None when missing.
+        target: (K,) 0 or 1 for each label of the cohort (NaN where unknown), None when unlabelled.
+        split: `train`, `val`, `test` or None.
+        columns: All other cells.
+    """
+
+    study_id: str
+    patient_id: str
+    images: tuple[Path, ...]
+    note: str | Path | None
+    target: FloatArray | None
+    split: str | None
+    columns: Row
+
+    def open(self) -> Study:
+        """Read the study from disk.
+
+        Raises:
+            InputError: If an image or the note cannot be read.
+        """
+        volumes: list[Volume] = []
+        study = open_study(self.images[0]) if self.images else Study()
+        for image in self.images[1:]:
+            volumes += open_study(image).volumes
+        return replace(study, volumes=(*study.volumes, *volumes), note=self.read_note())
+
+    def read_note(self) -> Note | None:
+        """The note alone.
+
+        Raises:
+            InputError: If it cannot be read.
+        """
+        text = _read_text(self.note) if isinstance(self.note, Path) else self.note
+        return None if text is None else Note(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """A read table.
+
+    Attributes:
+        cases: Rows in file order.
+        kind: Kind of task the labels make, None without labels.
+        labels: Class names; of a binary task the second is the positive one.
+        digest: SHA-256 of the table's bytes.
+    """
+
+    cases: tuple[Case, ...]
+    kind: Kind | None
+    labels: tuple[str, ...]
+    digest: str
+
+    def with_split(self, split: str) -> tuple[Case, ...]:
+        """Cases of one split."""
+        return tuple(c for c in self.cases if c.split == split)
+
+
+def read_cohort(path: str | Path, labels: tuple[str, ...] | None = None, kind: Kind | None = None) -> Cohort:
+    """Read and check a cohort table. No image is opened.
+
+    Args:
+        path: CSV or Parquet.
+        labels: Class names in order, when a task or model states them; else taken from the table. Two
+            classes named like `no_x` and `x` are put in that order, others alphabetically.
+        kind: Kind of task, when stated; else taken from the table.
+
+    Raises:
+        CohortError: If the table breaks its contract.
+        LeakageError: If a patient has rows in two splits.
+    """
+    path = Path(path)
+    rows = read_rows(path, CohortError)
+    _check_columns(rows)
+    found_kind, found_labels = _label_space(rows)
+    kind, labels = kind or found_kind, labels or found_labels
+    root = path.resolve().parent
+    cases = tuple(_case(row, root, kind, labels) for row in rows)
+    _refuse_leakage(cases)
+    return Cohort(cases, kind, labels, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _check_columns(rows: list[Row]) -> None:
+    columns = set(rows[0])
+    missing = {"study_id", "patient_id"} - columns
+    if missing or not columns & {"image", "note"}:
+        needed = ", ".join(sorted(missing)) or "image or note"
+        msg = f"Expected the columns study_id, patient_id and image or note; missing: {needed}. Add them."
+        raise CohortError(msg)
+    for name in ("study_id", "patient_id"):
+        empty = sum(not row[name] for row in rows)
+        if empty:
+            msg = f"Expected a {name} in every row; {empty} rows have none. Fill them in."
+            raise CohortError(msg)
+    repeated = sum(count - 1 for count in Counter(row["study_id"] for row in rows).values())
+    if repeated:
+        msg = f"Expected every study_id once; {repeated} are repeated. Name each study once."
+        raise CohortError(msg)
+
+
+def _label_space(rows: list[Row]) -> tuple[Kind | None, tuple[str, ...]]:
+    named = tuple(c.removeprefix("label__") for c in rows[0] if c.startswith("label__"))
+    if named and "label" in rows[0]:
+        msg = "Expected either a label column or label__<name> columns; got both. Keep one kind."
+        raise CohortError(msg)
+    if named:
+        return "multilabel", named
+    values = sorted({row["label"] for row in rows if row.get("label")})
+    if not values:
+        return None, ()
+    if len(values) == 1:
+        msg = "Expected at least two classes in the label column; got one. Nothing can be learned or measured."
+        raise CohortError(msg)
+    if len(values) == 2:
+        return "binary", tuple(sorted(values, key=lambda v: not _sounds_negative(v)))
+    return "multiclass", tuple(values)
+
+
+def _sounds_negative(label: str) -> bool:
+    words = label.lower().replace("-", "_").replace(" ", "_").split("_")
+    return words[0] in _NEGATIVE
+
+
+def _case(row: Row, root: Path, kind: Kind | None, labels: tuple[str, ...]) -> Case:
+    known = {"study_id", "patient_id", "image", "note", "split", "label"}
+    return Case(
+        study_id=row["study_id"],
+        patient_id=row["patient_id"],
+        images=tuple(root / part.strip() for part in row.get("image", "").split("|") if part.strip()),
+        note=_note(row.get("note", ""), root),
+        target=_target(row, kind, labels),
+        split=_split(row.get("split", "")),
+        columns={k: v for k, v in row.items() if k not in known and not k.startswith("label__")},
+    )
+
+
+def _note(cell: str, root: Path) -> str | Path | None:
+    if cell.endswith(".txt") and "\n" not in cell:
+        return root / cell
+    return cell or None
+
+
+def _target(row: Row, kind: Kind | None, labels: tuple[str, ...]) -> FloatArray | None:
+    if kind is None:
+        return None
+    if kind == "multilabel":
+        values = [row.get(f"label__{name}", "") for name in labels]
+        if any(v not in ("", "0", "1", "0.0", "1.0") for v in values):
+            msg = "Expected 0, 1 or nothing in label__<name> columns; got something else."
+            raise CohortError(msg)
+        target = np.array([float(v) if v else np.nan for v in values])
+        return None if np.isnan(target).all() else target
+    value = row.get("label", "")
+    if not value:
+        return None
+    if value not in labels:
+        msg = f"Expected labels among {', '.join(labels)}; the table has another one. Correct it or state the labels."
+        raise CohortError(msg)
+    return np.array([float(value == name) for name in labels])
+
+
+def _split(cell: str) -> str | None:
+    if not cell:
+        return None
+    if cell.lower() not in _SPLIT_NAMES:
+        msg = f"Expected split to be one of {', '.join(SPLITS)} or empty; got something else."
+        raise CohortError(msg)
+    return _SPLIT_NAMES[cell.lower()]
+
+
+def _refuse_leakage(cases: tuple[Case, ...]) -> None:
+    seen: dict[str, set[str]] = {}
+    for case in cases:
+        if case.split:
+            seen.setdefault(case.patient_id, set()).add(case.split)
+    torn = sum(len(splits) > 1 for splits in seen.values())
+    if torn:
+        msg = f"Expected every patient in one split; {torn} stand in several. Split by patient, not by study."
+        raise LeakageError(msg)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > 4 * LIMITS.note_chars:
+            msg = f"Expected a note of at most {LIMITS.note_chars:,} characters; the file is larger. Shorten it."
+            raise TextError(msg)
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        msg = "Expected a readable UTF-8 text file as note; it is missing or in another encoding."
+        raise TextError(msg) from None

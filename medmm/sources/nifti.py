@@ -1,0 +1,158 @@
+"""A NIfTI file to one volume, refusing what its header leaves open or contradicts."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from typing import Any
+
+import numpy as np
+
+from medmm.errors import (
+    CorruptError,
+    GeometryError,
+    MedmmError,
+    NonFiniteError,
+    NotHounsfieldError,
+    TooLargeError,
+    TruncatedError,
+)
+from medmm.geometry import Grid
+from medmm.settings import LIMITS
+from medmm.sources.archive import Entry
+from medmm.study import Notice, Provenance, Study, Volume
+from medmm.types import AnyArray, FloatArray, Unit
+
+_HEADER_BYTES = 348
+_GZIP = b"\x1f\x8b"
+_CHUNK = 1 << 20
+_SPACING_AGREES = 0.01
+_LOOKS_LIKE_HU = -200  # CT of a patient shows air or fat well below water; magnitudes and masks do not
+_TWICE_RESCALED_HU = -1500
+
+
+def is_nifti(entry: Entry) -> bool:
+    """Whether the content (not the name) is NIfTI-1 in one file, gzipped or not."""
+    head = entry.head(_HEADER_BYTES)
+    if head[:2] == _GZIP:
+        try:
+            with entry.open() as file, gzip.GzipFile(fileobj=file) as inflated:
+                head = inflated.read(_HEADER_BYTES)
+        except (OSError, EOFError, zlib.error):
+            return False
+    return len(head) == _HEADER_BYTES and head[344:348] == b"n+1\x00"
+
+
+def read_study(entry: Entry) -> Study:
+    """Read one NIfTI file.
+
+    NIfTI states no unit. Values that reach well below zero as CT does are taken as HU, with a
+    notice; anything else is `intensity`, which a CT model refuses.
+
+    Raises:
+        InputError: One of its leaves for damaged, unoriented, contradictory or non-scalar images.
+    """
+    import nibabel
+
+    content = _inflate(entry)
+    try:
+        image = nibabel.Nifti1Image.from_bytes(content)
+        _check_header(image.header, len(content))
+        grid = Grid(image.shape[:3], _affine(image))
+        array = _values(image)
+    except MedmmError:
+        raise
+    except (Exception, MemoryError):  # foreign bytes: whatever the parser throws means the same thing
+        msg = "Expected a readable NIfTI image; this one is damaged. Convert it again."
+        raise CorruptError(msg) from None
+    unit, notices = _unit(array)
+    volume = Volume(array[np.newaxis], grid, unit, "CT" if unit == "HU" else "OT")
+    i, j, k = grid.shape
+    provenance = Provenance(source="nifti", chosen=f"NIfTI volume of {i} x {j} x {k} voxels")
+    return Study(volumes=(volume,), notices=notices, provenance=provenance)
+
+
+def _inflate(entry: Entry) -> bytes:
+    """The file's bytes, gunzipped with a cap: a header promises its size before anything is inflated."""
+    with entry.open() as file:
+        if entry.head(2) != _GZIP:
+            return file.read()
+        inflated, out = gzip.GzipFile(fileobj=file), io.BytesIO()
+        try:
+            while chunk := inflated.read(_CHUNK):
+                out.write(chunk)
+                if out.tell() > LIMITS.file_bytes:
+                    msg = f"Expected at most {LIMITS.file_bytes >> 20:,} MB inflated; got more. Crop or resample the image."
+                    raise TooLargeError(msg)
+        except (OSError, EOFError, zlib.error):
+            msg = "Expected a complete gzip file; this one ends early or is damaged. Copy it again."
+            raise TruncatedError(msg) from None
+    return out.getvalue()
+
+
+def _check_header(header: Any, available: int) -> None:
+    shape = header.get_data_shape()
+    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
+        msg = f"Expected one 3-D volume; got an image of {len(shape)} dimensions. Split it first."
+        raise GeometryError(msg)
+    voxels = int(np.prod([int(n) for n in shape], dtype=object))
+    if voxels > LIMITS.voxels:
+        msg = f"Expected at most {LIMITS.voxels:,} voxels; the header states {voxels:,}. Crop or resample the image."
+        raise TooLargeError(msg)
+    dtype = header.get_data_dtype()
+    if dtype.kind not in "iuf":
+        msg = "Expected real numbers as voxels; got complex or colour values. Convert it to one scalar volume."
+        raise CorruptError(msg)
+    if available < int(header["vox_offset"]) + voxels * dtype.itemsize:
+        msg = "Expected all voxels the header promises; the file ends early. Copy it again."
+        raise TruncatedError(msg)
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if np.isinf(slope) or np.isinf(intercept) or (np.isfinite(slope) and slope != 0 and not np.isfinite(intercept)):
+        msg = "Expected finite scl_slope and scl_inter; got NaN or infinity. The header is damaged."
+        raise NonFiniteError(msg)
+
+
+def _affine(image: Any) -> FloatArray:
+    header = image.header
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+        msg = "Expected an orientation (sform or qform); the header states none. Convert from the original images."
+        raise GeometryError(msg)
+    affine: FloatArray = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all():
+        msg = "Expected a finite affine; got NaN or infinity. The header is damaged."
+        raise NonFiniteError(msg)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    stated = np.abs(np.asarray(header.get_zooms()[:3], dtype=np.float64))
+    low, high = LIMITS.spacing_mm
+    if (spacing < low).any() or (spacing > high).any():
+        msg = f"Expected voxels of {low} to {high} mm; got a value outside. The header is damaged."
+        raise GeometryError(msg)
+    if (np.abs(spacing - stated) > _SPACING_AGREES * spacing).any():
+        msg = "Expected sform and pixdim to state the same voxel size; they differ. Convert from the original images."
+        raise GeometryError(msg)
+    return affine
+
+
+def _values(image: Any) -> AnyArray:
+    """(I, J, K) int16 where exact, else float32."""
+    data = np.asarray(image.dataobj).reshape(image.shape[:3])
+    if data.dtype.kind == "f" and not np.isfinite(data).all():
+        msg = "Expected finite voxel values; got NaN or infinity. The image or its scaling is damaged."
+        raise NonFiniteError(msg)
+    bounds = np.iinfo(np.int16)
+    if data.size and bounds.min <= data.min() and data.max() <= bounds.max:
+        whole = data.astype(np.int16)
+        if data.dtype.kind in "iu" or np.array_equal(whole, data):
+            return whole
+    return data.astype(np.float32)
+
+
+def _unit(array: AnyArray) -> tuple[Unit, tuple[Notice, ...]]:
+    if array.min() > _LOOKS_LIKE_HU:
+        return "intensity", ()
+    low = array[array < _TWICE_RESCALED_HU]
+    if low.size and (low != low.min()).sum() > 0.005 * array.size:
+        msg = "Expected Hounsfield units; many values lie far below air. The rescale was probably applied twice."
+        raise NotHounsfieldError(msg)
+    return "HU", (Notice("W_ASSUMED_HU", "NIfTI states no unit; the values look like Hounsfield units and are taken as such."),)

@@ -1,0 +1,149 @@
+"""A synthetic cohort whose true posterior is known: the yardstick for every model and metric here."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from medmm.errors import CohortError
+from medmm.sources.phantom.anatomy import Chest, draw_chest
+from medmm.sources.phantom.note import write_note
+from medmm.sources.phantom.truth import ARMS, Table
+from medmm.sources.phantom.write import write_dicom, write_nifti, write_zip
+from medmm.types import AnyArray, pattern_name
+
+Format = Literal["dicom", "zip", "nifti"]
+
+LABELS = ("negative", "positive")
+SPLITS = {"train": 0.6, "val": 0.15, "test": 0.25}
+_WRITERS: dict[str, Callable[[Chest, Path, str, int], Path]] = {"dicom": write_dicom, "zip": write_zip, "nifti": write_nifti}
+_MATRIX = (48, 512)
+
+
+def make_phantom(
+    out: str | Path,
+    n: int,
+    *,
+    seed: int = 0,
+    table: Table | None = None,
+    image_format: Format = "dicom",
+    matrix: int = 96,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a cohort of synthetic patients.
+
+    Findings and labels are balanced: within each split the four combinations of findings, and the
+    labels within each combination, occur as often as the law says, up to rounding by chance. Every
+    patient's label still has exactly the probability of the law; only the luck of a small sample
+    is taken out, so that a finite test set sits close to the population limits.
+
+    Args:
+        out: Folder to write; must not hold a cohort yet.
+        n: Number of patients, at least 20.
+        seed: Seed of every random choice; the same seed gives the same bytes.
+        table: The law of the label; `Table()` when None.
+        image_format: `dicom` (a folder of slices a patient), `zip` of those, or `nifti`.
+        matrix: Pixels along each side of a slice.
+        on_progress: Called with (done, n) after each patient.
+
+    Returns:
+        Path of `cohort.csv`. Beside it stand `truth.json`, `images/` and `masks/`.
+
+    Raises:
+        CohortError: If the folder already holds a cohort, or an argument is out of range.
+    """
+    out, law = Path(out), table or Table()
+    if n < 20 or not _MATRIX[0] <= matrix <= _MATRIX[1] or image_format not in _WRITERS:
+        msg = (
+            f"Expected n of at least 20, a matrix of {_MATRIX[0]} to {_MATRIX[1]} and a format of {', '.join(_WRITERS)}; "
+            f"got n={n}, matrix={matrix}, format={image_format}."
+        )
+        raise CohortError(msg)
+    if (out / "cohort.csv").exists():
+        msg = "Expected a folder without a cohort; there is one already. Give another folder or delete it."
+        raise CohortError(msg)
+    design = _design(n, law, np.random.default_rng([seed, 0]))
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    (out / "masks").mkdir(exist_ok=True)
+    rows, masks = [], {}
+    for index, (split, image_finding, text_finding, label) in enumerate(design):
+        study_id = f"P{index:05d}"
+        chest = draw_chest(np.random.default_rng([seed, 1, index]), mass=bool(image_finding), matrix=matrix)
+        note = write_note(np.random.default_rng([seed, 2, index]), finding=bool(text_finding))
+        image = _WRITERS[image_format](chest, out / "images", study_id, seed)
+        if image_finding:
+            mask = write_nifti(Chest(chest.mask.astype(np.int16), chest.grid, chest.mask), out / "masks", study_id, seed)
+            masks[study_id] = str(mask.relative_to(out))
+        rows.append(_row(study_id, str(image.relative_to(out)), note, split, (image_finding, text_finding, label), law))
+        if on_progress:
+            on_progress(index + 1, n)
+    _write_truth(out / "truth.json", law, n=n, seed=seed, masks=masks)
+    return _write_cohort(out / "cohort.csv", rows)
+
+
+def _design(n: int, law: Table, rng: np.random.Generator) -> list[tuple[str, int, int, int]]:
+    """(split, image finding, text finding, label) of every patient, in random order."""
+    design = []
+    for split, size in zip(SPLITS, _apportion(n, np.array(list(SPLITS.values())), rng), strict=True):
+        cells = _apportion(int(size), law.cells.ravel(), rng).reshape(2, 2)
+        for image_finding in (0, 1):
+            for text_finding in (0, 1):
+                count = int(cells[image_finding, text_finding])
+                p = law.positive[image_finding][text_finding]
+                positives = int(count * p + rng.random())  # rounds up or down with the right probability
+                design += [(split, image_finding, text_finding, int(i < positives)) for i in range(count)]
+    return [design[i] for i in rng.permutation(len(design))]
+
+
+def _apportion(total: int, shares: AnyArray, rng: np.random.Generator) -> AnyArray:
+    """Whole numbers that sum to `total`, nearest to `shares`; leftovers fall by chance."""
+    exact = total * shares / shares.sum()
+    whole = np.floor(exact).astype(int)
+    rest = exact - whole
+    if left := total - int(whole.sum()):
+        whole[rng.choice(len(shares), size=left, replace=False, p=rest / rest.sum())] += 1
+    return whole
+
+
+def _row(study_id: str, image: str, note: str, split: str, truth: tuple[int, int, int], law: Table) -> dict[str, Any]:
+    image_finding, text_finding, label = truth
+    posteriors = {
+        "posterior_" + pattern_name(arm).replace("+", "_"): f"{law.posterior(arm)[image_finding, text_finding]:.12g}"
+        for arm in ARMS
+    }
+    return {
+        "study_id": study_id,
+        "patient_id": study_id,
+        "image": image,
+        "note": note,
+        "split": split,
+        "label": LABELS[label],
+        "image_finding": image_finding,
+        "text_finding": text_finding,
+        **posteriors,
+    }
+
+
+def _write_cohort(path: Path, rows: list[dict[str, Any]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _write_truth(path: Path, law: Table, *, n: int, seed: int, masks: dict[str, str]) -> None:
+    truth = {
+        "n": n,
+        "seed": seed,
+        "labels": list(LABELS),
+        "sampling": "balanced within split, findings and label",
+        **law.summary(),
+        "masks": masks,
+    }
+    path.write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")

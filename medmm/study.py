@@ -1,0 +1,143 @@
+"""One patient's study in memory: what was imaged, what was written, and where it all came from.
+
+Everything is numpy and plain text, so a study can be made, checked and sent between processes
+without torch. Array layout and axes are those of `medmm.geometry`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from medmm.errors import NonFiniteError, NotHounsfieldError, TextError, TooLargeError
+from medmm.geometry import Grid
+from medmm.settings import LIMITS
+from medmm.types import AnyArray, Modality, Unit
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a reader of the result should know. `code` is stable; `message` holds no identifiers."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """An image with its geometry.
+
+    Attributes:
+        array: (C, I, J, K), int16 or float32, finite. A 2-D picture has K = 1.
+        grid: Geometry of the three voxel axes.
+        unit: `HU` for CT; `intensity` for pictures (0 to 255) and anything not calibrated.
+        modality: DICOM word for the device: CT, MR, PT, or OT for pictures.
+
+    Raises:
+        TooLargeError, NonFiniteError, NotHounsfieldError: If the values cannot be what they claim.
+    """
+
+    array: AnyArray
+    grid: Grid
+    unit: Unit
+    modality: str
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 4 or self.array.shape[1:] != self.grid.shape:
+            msg = f"Expected an array (C, I, J, K) matching its grid {self.grid.shape}; got {self.array.shape}."
+            raise ValueError(msg)
+        if self.array.size > LIMITS.voxels:
+            msg = f"Expected at most {LIMITS.voxels:,} voxels; got {self.array.size:,}. Crop or resample the image first."
+            raise TooLargeError(msg)
+        if self.array.dtype.kind == "f" and not np.isfinite(self.array).all():
+            msg = "Expected finite voxel values; got NaN or infinity. The image or its rescale values are damaged."
+            raise NonFiniteError(msg)
+        low, high = LIMITS.hu
+        if self.unit == "HU" and (self.array.min() < low or self.array.max() > high):
+            msg = f"Expected Hounsfield units within {low:.0f} to {high:.0f}; got values outside. Check the rescale tags."
+            raise NotHounsfieldError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Clinical text, cleaned: control and invisible characters removed, line ends unified.
+
+    Raises:
+        TextError: If longer than `LIMITS.note_chars`.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if len(self.text) > LIMITS.note_chars:
+            msg = f"Expected a note of at most {LIMITS.note_chars:,} characters; got {len(self.text):,}. Shorten it."
+            raise TextError(msg)
+        unified = self.text.replace("\r\n", "\n").replace("\r", "\n")
+        object.__setattr__(self, "text", _CONTROL.sub("", unified).strip())
+
+    def __bool__(self) -> bool:
+        return bool(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How the study came to be: what was chosen by which rule, what was left out and why.
+
+    Attributes:
+        source: `dicom`, `nifti`, `picture` or empty.
+        chosen: The series that was read, described without identifiers.
+        rule: The stated rule that chose it.
+        left_out: (reason, number of files) for everything not read.
+    """
+
+    source: str = ""
+    chosen: str = ""
+    rule: str = ""
+    left_out: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Images and text of one patient at one time.
+
+    Attributes:
+        volumes: Images, the one to classify first.
+        note: Clinical text, or None.
+        notices: What the reader should be told.
+        provenance: How the images were chosen.
+    """
+
+    volumes: tuple[Volume, ...] = ()
+    note: Note | None = None
+    notices: tuple[Notice, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """What is present: `image` with at least one volume, `text` with a note that says something."""
+        present: set[Modality] = set()
+        if self.volumes:
+            present.add("image")
+        if self.note:
+            present.add("text")
+        return frozenset(present)
+
+    def with_notices(self, *notices: Notice) -> Study:
+        """The same study with more notices."""
+        return replace(self, notices=(*self.notices, *notices))
+
+    def summary(self) -> dict[str, Any]:
+        """Geometry and provenance without identifiers, JSON ready."""
+        volume = self.volumes[0] if self.volumes else None
+        return {
+            "geometry": None if volume is None else {**volume.grid.summary(), "unit": volume.unit, "modality": volume.modality},
+            "source": self.provenance.source,
+            "series": self.provenance.chosen,
+            "rule": self.provenance.rule,
+            "left_out": [{"reason": reason, "files": count} for reason, count in self.provenance.left_out],
+        }

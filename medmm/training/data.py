@@ -1,0 +1,147 @@
+"""Cohort cases to network-ready samples, read once and kept on disk while training lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medmm.errors import CohortError, MedmmError
+from medmm.geometry import Grid
+from medmm.sources.cohort import Case
+from medmm.study import Volume
+from medmm.training.config import TrainConfig
+from medmm.transforms.batch import Preprocessor, Sample
+from medmm.transforms.text import NoteTokenizer
+from medmm.transforms.volume import VolumeRecipe, plan_recipe
+from medmm.types import OnProgress, Unit
+
+_PLANNED_FROM = 48  # studies looked at to choose shape and spacing
+_VOCABULARY = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A case that could not be used, and the stable code of the reason."""
+
+    study_id: str
+    code: str
+    message: str
+
+
+def plan_preprocessing(cases: Sequence[Case], config: TrainConfig, on_progress: OnProgress) -> Preprocessor:
+    """Choose the image recipe and learn the vocabulary, from training cases only.
+
+    Raises:
+        CohortError: If the training cases hold neither images nor notes that can be read.
+    """
+    volume, tokenizer = None, None
+    if "image" in config.modalities and any(c.images for c in cases):
+        volume = _plan_volume(cases, config, on_progress)
+    if "text" in config.modalities and any(c.note for c in cases):
+        tokenizer = _make_tokenizer(cases, config)
+    if volume is None and tokenizer is None:
+        msg = f"Expected training cases with {' or '.join(config.modalities)}; none could be read. Check the paths."
+        raise CohortError(msg)
+    return Preprocessor(volume, tokenizer)
+
+
+class CachedSamples(Sequence[Sample]):
+    """Samples whose images lie in a cache folder and are read when asked for.
+
+    Args:
+        samples: Tokens of each sample and the file of its image.
+    """
+
+    def __init__(self, samples: list[tuple[Path | None, Sample]]) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        file, sample = self._samples[index]
+        image = None if file is None else torch.from_numpy(np.load(file, allow_pickle=False))
+        return Sample(image, sample.tokens)
+
+    def take(self, rows: Sequence[int]) -> CachedSamples:
+        """A subset in the given order."""
+        return CachedSamples([self._samples[i] for i in rows])
+
+
+def cache_samples(
+    cases: Sequence[Case], preprocessor: Preprocessor, folder: Path, on_progress: OnProgress
+) -> tuple[list[int], CachedSamples, list[Failure]]:
+    """Read every case once.
+
+    Args:
+        cases: What to read.
+        preprocessor: Recipe.
+        folder: Cache; images already in it from an interrupted run are not read again.
+        on_progress: Told after each case.
+
+    Returns:
+        Index into `cases` of each usable one, its samples, and the failures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept: list[int] = []
+    samples: list[tuple[Path | None, Sample]] = []
+    failures: list[Failure] = []
+    for index, case in enumerate(cases):
+        try:
+            samples.append(_cached(case, preprocessor, folder / f"{index:06d}.npy"))
+            kept.append(index)
+        except MedmmError as error:
+            failures.append(Failure(case.study_id, error.code, error.message))
+        on_progress("reading studies", index + 1, len(cases))
+    return kept, CachedSamples(samples), failures
+
+
+def _cached(case: Case, preprocessor: Preprocessor, file: Path) -> tuple[Path | None, Sample]:
+    if case.images and preprocessor.volume is not None and file.exists():
+        return file, _note_sample(case, preprocessor)
+    sample, _ = preprocessor.prepare(case.open())
+    if sample.image is None:
+        return None, sample
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as out:
+        np.save(out, sample.image.numpy(), allow_pickle=False)
+    partial.replace(file)
+    return file, Sample(None, sample.tokens)
+
+
+def _note_sample(case: Case, preprocessor: Preprocessor) -> Sample:
+    note = case.read_note()
+    if preprocessor.tokenizer is None or not note:
+        return Sample(None, None)
+    return Sample(None, preprocessor.tokenizer.encode(note.text)[0])
+
+
+def _plan_volume(cases: Sequence[Case], config: TrainConfig, on_progress: OnProgress) -> VolumeRecipe | None:
+    imaged = [c for c in cases if c.images]
+    looked_at = [imaged[i] for i in np.linspace(0, len(imaged) - 1, min(_PLANNED_FROM, len(imaged))).astype(int)]
+    found: list[tuple[Grid, Unit, str]] = []
+    for index, case in enumerate(looked_at):
+        found += [(v.grid, v.unit, v.modality) for v in _first_volume(case)]
+        on_progress("planning", index + 1, len(looked_at))
+    return plan_recipe(found, config.voxels) if found else None
+
+
+def _first_volume(case: Case) -> tuple[Volume, ...]:
+    try:
+        return case.open().volumes[:1]
+    except MedmmError:
+        return ()  # it will be reported when it is read for training
+
+
+def _make_tokenizer(cases: Sequence[Case], config: TrainConfig) -> NoteTokenizer:
+    if config.text_source is not None:
+        from transformers import AutoTokenizer
+
+        pretrained = AutoTokenizer.from_pretrained(config.text_source, trust_remote_code=False)
+        return NoteTokenizer(pretrained.backend_tokenizer, min(config.max_tokens, pretrained.model_max_length))
+    notes = [note.text for case in cases if (note := case.read_note())]
+    return NoteTokenizer.trained_on(notes, vocabulary=_VOCABULARY, max_tokens=config.max_tokens)

@@ -1,0 +1,76 @@
+"""Patients to sides: a split that no patient straddles, with classes in proportion."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from medmm.errors import CohortError
+from medmm.sources.cohort import SPLITS, Case
+from medmm.types import IntArray
+
+_PARTS = 20
+
+
+def split_cases(cases: Sequence[Case], fractions: tuple[float, float, float], seed: int) -> tuple[Case, ...]:
+    """Give every case a split.
+
+    A split stated in the cohort is kept. If it has no `val`, a share of the training patients
+    becomes `val`. Without any split, patients are divided by `fractions`.
+
+    Args:
+        cases: Labelled cases.
+        fractions: Shares of train, val and test.
+        seed: Seed of the division.
+
+    Raises:
+        CohortError: If the stated split leaves cases without a side, or nothing to train on.
+    """
+    stated = {c.split for c in cases}
+    if stated == {None}:
+        return _divide(cases, dict(zip(SPLITS, fractions, strict=True)), seed)
+    if None in stated or "train" not in stated:
+        msg = "Expected a split for every row, with some in train; at least one row has none. Fill in the split column."
+        raise CohortError(msg)
+    if "val" in stated:
+        return tuple(cases)
+    train = [c for c in cases if c.split == "train"]
+    share = fractions[1] / (fractions[0] + fractions[1])
+    divided = {c.study_id: c for c in _divide(train, {"train": 1 - share, "val": share}, seed)}
+    return tuple(divided.get(c.study_id, c) for c in cases)
+
+
+def fold_of_cases(cases: Sequence[Case], folds: int, seed: int) -> IntArray:
+    """(n,) fold 0 to folds - 1 of each case, whole patients together, classes in proportion."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    classes = _classes(cases)
+    patients = np.unique([c.patient_id for c in cases], return_inverse=True)[1]
+    if patients.max() + 1 < folds:
+        msg = f"Expected at least {folds} patients to divide; got {patients.max() + 1}. Use fewer folds or more patients."
+        raise CohortError(msg)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    fold = np.zeros(len(cases), dtype=int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a rare class with fewer members than folds is fine here
+        for index, (_, members) in enumerate(splitter.split(classes, classes, patients)):
+            fold[members] = index
+    return fold
+
+
+def _divide(cases: Sequence[Case], shares: dict[str, float], seed: int) -> tuple[Case, ...]:
+    patients = len({c.patient_id for c in cases})
+    parts = min(_PARTS, patients)
+    fold = fold_of_cases(cases, parts, seed)
+    bounds = np.rint(np.cumsum(list(shares.values())) / sum(shares.values()) * parts)
+    names = list(shares)
+    return tuple(replace(c, split=names[int(np.searchsorted(bounds, f, side="right"))]) for c, f in zip(cases, fold, strict=True))
+
+
+def _classes(cases: Sequence[Case]) -> IntArray:
+    """One class number a case; multilabel combinations count as classes."""
+    keys = ["".join("?" if np.isnan(t) else str(int(t)) for t in c.target) if c.target is not None else "" for c in cases]
+    return np.unique(keys, return_inverse=True)[1]

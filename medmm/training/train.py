@@ -1,0 +1,276 @@
+"""`medmm train`: from a cohort table to a model folder, resumable after a kill at any moment."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import medmm
+from medmm.device import choose_device
+from medmm.errors import CohortError, StoreError
+from medmm.model import ImageConfig, ModelConfig, MultimodalClassifier, TextConfig
+from medmm.model_folder import save_model_folder
+from medmm.sources.cohort import Case, Cohort, read_cohort
+from medmm.table import write_csv
+from medmm.training.calibrate import Heldout, fit_decisions, heldout_logits, write_predictions
+from medmm.training.card import render_card
+from medmm.training.config import TrainConfig
+from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
+from medmm.training.fit import Examples, fit
+from medmm.training.split import fold_of_cases, split_cases
+from medmm.transforms.batch import Preprocessor
+from medmm.types import FloatArray, OnProgress
+from medmm.weights import MANIFEST, replace_bytes
+
+_MIN_TRAIN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training run came to.
+
+    Attributes:
+        folder: The model folder.
+        n_train, n_val: Samples used to fit weights and to stop, calibrate and choose thresholds.
+        failures: Cases that could not be read.
+        best_epoch: Epoch of the kept weights, -1 when an already finished run was found.
+    """
+
+    folder: Path
+    n_train: int
+    n_val: int
+    failures: tuple[Failure, ...]
+    best_epoch: int
+
+
+def train(
+    cohort: str | Path,
+    out: str | Path,
+    config: TrainConfig | None = None,
+    *,
+    folds: str | int | None = None,
+    device: str = "auto",
+    labels: tuple[str, ...] | None = None,
+    on_progress: OnProgress = lambda *_: None,
+) -> TrainResult:
+    """Train a classifier on a cohort.
+
+    Weights are fitted on `train`; stopping, calibration and thresholds use `val`; `test` is never
+    opened. With `folds` every case is predicted once by weights that did not see it (written to
+    `predictions.csv`), calibration and thresholds come from those predictions, and the final
+    weights are fitted on all cases for the same number of epochs: the honest way for small cohorts.
+
+    Run the same command again after an interruption: it goes on where it was and ends with the
+    same model.
+
+    Args:
+        cohort: Cohort table.
+        out: Run folder; becomes a model folder.
+        config: Choices.
+        folds: Number of patient-wise folds, or the column that names them.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        labels: Class names in order, the positive class of a binary task second; else as found.
+        on_progress: Told how far each step is.
+
+    Raises:
+        CohortError, LeakageError: If the table cannot be trained on.
+        StoreError: If `out` belongs to another run.
+    """
+    out, config = Path(out), config or TrainConfig()
+    table = read_cohort(cohort, labels=labels)
+    if table.kind is None:
+        msg = "Expected a label column, or label__<name> columns; the cohort has none. Nothing can be learned."
+        raise CohortError(msg)
+    _claim_run(out, {"medmm": medmm.__version__, "cohort": table.digest, "folds": folds, "labels": list(table.labels),
+                     "config": config.to_dict()})  # fmt: skip
+    if (out / MANIFEST).exists():
+        return TrainResult(out, 0, 0, (), -1)
+    run = _Run(out, config, table, choose_device(device), on_progress)
+    cases = tuple(c for c in table.cases if c.target is not None)
+    result = run.by_folds(cases, folds) if folds else run.by_split(cases)
+    shutil.rmtree(out / "cache", ignore_errors=True)
+    for checkpoint in out.glob("checkpoint*.safetensors"):
+        checkpoint.unlink()
+    return result
+
+
+class _Run:
+    """One training run: its folder, its choices and the device it computes on."""
+
+    def __init__(self, out: Path, config: TrainConfig, table: Cohort, device: torch.device, on_progress: OnProgress) -> None:
+        assert table.kind is not None
+        self.out, self.config, self.table, self.kind = out, config, table, table.kind
+        self.device, self.on_progress = device, on_progress
+
+    def by_split(self, labelled: Sequence[Case]) -> TrainResult:
+        """Train, stop and calibrate on the sides of one split."""
+        cases = split_cases(labelled, self.config.fractions, self.config.seed)
+        self._write_split({c.study_id: str(c.split) for c in cases})
+        seen = [c for c in cases if c.split in ("train", "val")]
+        preprocessor, kept, samples, failures = self._read([c for c in seen if c.split == "train"], seen)
+        sides = np.array([kept_case.split for kept_case in kept])
+        train_rows, val_rows = np.flatnonzero(sides == "train"), np.flatnonzero(sides == "val")
+        self._refuse_too_few(train_rows, kept)
+        train_set, val_set = _examples(samples, kept, train_rows), _examples(samples, kept, val_rows)
+        model, best_epoch = self._fit("", preprocessor, train_set, val_set if len(val_rows) else None)
+        heldout = heldout_logits(model, preprocessor, val_set, self.config.batch_size)
+        self._save(model, preprocessor, heldout, split="val", facts=_facts(kept, train_rows, val_rows, failures))
+        return TrainResult(self.out, len(train_rows), len(val_rows), tuple(failures), best_epoch)
+
+    def by_folds(self, labelled: Sequence[Case], folds: str | int) -> TrainResult:
+        """Predict every case from weights that did not see it, then fit the final weights on all."""
+        fold = self._folds(labelled, folds)
+        self._write_split({c.study_id: f"fold {f}" for c, f in zip(labelled, fold, strict=True)})
+        preprocessor, kept, samples, failures = self._read(labelled, labelled)
+        fold_of_study = {c.study_id: int(f) for c, f in zip(labelled, fold, strict=True)}
+        fold = np.array([fold_of_study[c.study_id] for c in kept])
+        rows = np.arange(len(kept))
+        self._refuse_too_few(rows, kept)
+        parts: dict[int, Heldout] = {}
+        for f in np.unique(fold):
+            inside, outside = rows[fold == f], rows[fold != f]
+            model, _ = self._fit(f"-fold{f}", preprocessor, _examples(samples, kept, outside), None)
+            parts[int(f)] = heldout_logits(model, preprocessor, _examples(samples, kept, inside), self.config.batch_size)
+        heldout = Heldout.joined(parts, fold)
+        write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, fold)
+        model, best_epoch = self._fit("", preprocessor, _examples(samples, kept, rows), None)
+        facts = _facts(kept, rows, rows[:0], failures) | {"folds": len(parts)}
+        self._save(model, preprocessor, heldout, split="out-of-fold", facts=facts)
+        return TrainResult(self.out, len(rows), 0, tuple(failures), best_epoch)
+
+    def _folds(self, cases: Sequence[Case], folds: str | int) -> Any:
+        if isinstance(folds, int):
+            return fold_of_cases(cases, folds, self.config.seed)
+        values = [c.columns.get(folds, "") for c in cases]
+        if not all(values) or len(set(values)) < 2:
+            msg = f"Expected a column {folds!r} with a fold for every labelled row and at least two folds; there is none."
+            raise CohortError(msg)
+        return np.unique(values, return_inverse=True)[1]
+
+    def _read(
+        self, plan_from: Sequence[Case], cases: Sequence[Case]
+    ) -> tuple[Preprocessor, list[Case], CachedSamples, list[Failure]]:
+        preprocessor = plan_preprocessing(plan_from, self.config, self.on_progress)
+        index, samples, failures = cache_samples(cases, preprocessor, self.out / "cache", self.on_progress)
+        rows = [{"study_id": f.study_id, "code": f.code, "message": f.message} for f in failures]
+        write_csv(self.out / "failures.csv", ("study_id", "code", "message"), rows)
+        return preprocessor, [cases[i] for i in index], samples, failures
+
+    def _refuse_too_few(self, rows: Any, kept: Sequence[Case]) -> None:
+        targets = np.stack([kept[i].target for i in rows]) if len(rows) else np.zeros((0, len(self.table.labels)))
+        absent = [name for name, count in zip(self.table.labels, np.nansum(targets, axis=0), strict=True) if count == 0]
+        if len(rows) < _MIN_TRAIN or (absent and self.kind != "multilabel"):
+            msg = (
+                f"Expected at least {_MIN_TRAIN} readable training studies with every class among them; got {len(rows)}"
+                f"{' without ' + ', '.join(absent) if absent else ''}. Add cases."
+            )
+            raise CohortError(msg)
+
+    def _fit(
+        self, suffix: str, preprocessor: Preprocessor, train_set: Examples, val_set: Examples | None
+    ) -> tuple[MultimodalClassifier, int]:
+        torch.manual_seed(self.config.seed)
+        model = MultimodalClassifier(self._model_config(preprocessor)).to(self.device)
+        if self.config.text_source is not None:
+            _load_text_source(model, self.config.text_source)
+        with _TensorBoard(self.out / f"tensorboard{suffix}") as log:
+            progress = fit(
+                model, preprocessor, train_set, val_set, self.config, self.out / f"checkpoint{suffix}.safetensors",
+                log=log, on_progress=lambda what, done, n: self.on_progress(what + suffix.replace("-", " "), done, n),
+            )  # fmt: skip
+        return model.eval(), progress.best_epoch
+
+    def _model_config(self, preprocessor: Preprocessor) -> ModelConfig:
+        c, image, text = self.config, None, None
+        if preprocessor.volume is not None:
+            image = ImageConfig(preprocessor.volume, c.image_encoder)
+        if preprocessor.tokenizer is not None:
+            text = _text_config(c, preprocessor)
+        return ModelConfig(self.kind, self.table.labels, image, text, c.fusion, c.width)
+
+    def _save(
+        self, model: MultimodalClassifier, preprocessor: Preprocessor, heldout: Heldout, *, split: str, facts: dict[str, Any]
+    ) -> None:
+        calibrators, thresholds = fit_decisions(self.kind, heldout, split)
+        card = render_card(self.out.resolve().name, model.config, self.config, facts, sorted(calibrators), {})
+        save_model_folder(self.out, model, preprocessor, calibrators, thresholds, card=card)
+
+    def _write_split(self, sides: dict[str, str]) -> None:
+        write_csv(self.out / "split.csv", ("study_id", "split"), [{"study_id": s, "split": side} for s, side in sides.items()])
+
+
+class _TensorBoard:
+    """Scalars of each epoch as TensorBoard events."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder))
+
+    def __enter__(self) -> _TensorBoard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def __call__(self, epoch: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, epoch)
+
+
+def _claim_run(out: Path, identity: dict[str, Any]) -> None:
+    """Make the run folder ours, or find that it already is.
+
+    Raises:
+        StoreError: If it belongs to a run with other choices; names the first that differs.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "train.json"
+    wanted = json.loads(json.dumps(identity))
+    if not file.exists():
+        replace_bytes(file, (json.dumps(wanted, indent=2) + "\n").encode())
+        return
+    found = json.loads(file.read_text(encoding="utf-8"))
+    flat_found, flat_wanted = {**found, **found.get("config", {})}, {**wanted, **wanted["config"]}
+    different = [k for k in flat_wanted if k != "config" and flat_found.get(k) != flat_wanted[k]]
+    if different:
+        msg = f"Expected a new or the same run; the run folder holds one with another {different[0]}. Give another --out."
+        raise StoreError(msg)
+
+
+def _examples(samples: CachedSamples, cases: Sequence[Case], rows: Any) -> Examples:
+    chosen = samples.take([int(i) for i in rows])
+    targets: list[FloatArray] = [t for i in rows if (t := cases[i].target) is not None]
+    return Examples(chosen, np.stack(targets) if targets else np.zeros((0, 0)))
+
+
+def _facts(cases: Sequence[Case], train_rows: Any, val_rows: Any, failures: Sequence[Failure]) -> dict[str, Any]:
+    return {
+        "n_train": len(train_rows),
+        "n_val": len(val_rows),
+        "patients": len({c.patient_id for c in cases}),
+        "failed": len(failures),
+    }
+
+
+def _text_config(config: TrainConfig, preprocessor: Preprocessor) -> TextConfig:
+    assert preprocessor.tokenizer is not None
+    if config.text_source is None:
+        options: dict[str, Any] = {"vocabulary": preprocessor.tokenizer.vocabulary_size}
+        return TextConfig(config.text_encoder, options, preprocessor.tokenizer.max_tokens)
+    from transformers import AutoConfig
+
+    pretrained = AutoConfig.from_pretrained(config.text_source, trust_remote_code=False)
+    return TextConfig("huggingface", {"config": pretrained.to_dict()}, preprocessor.tokenizer.max_tokens)
+
+
+def _load_text_source(model: MultimodalClassifier, source: str) -> None:
+    encoder: Any = model.encoders["text"]
+    encoder.load_pretrained(source)

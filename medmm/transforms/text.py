@@ -1,0 +1,229 @@
+"""A note to token ids in which numbers are numbers.
+
+A word-piece sees "2.4" and "8.1" as unrelated scraps. Here every numeric literal is found first,
+lengths are brought to millimetres, and its value travels beside the tokens to the encoder (the
+idea of xVal, Golkar et al. 2023, arXiv 2310.02989). The built-in tokenizer writes `[NUM]` in its
+place; a pretrained tokenizer keeps the digits it knows and gets the value on top.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medmm.study import Notice
+
+PAD, UNKNOWN, START, END, MASK, NUMBER = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[NUM]"
+_SPECIAL = [PAD, UNKNOWN, START, END, MASK, NUMBER]
+_MANY_UNKNOWN = 0.25
+
+_LITERAL = re.compile(r"(?:(?<=\d[xX])|(?<![A-Za-z0-9.,]))(?:(?<![^\s(\[=:<>])[-\u2212])?\d+(?:[.,]\d+)*(?![.,]?\d)")
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_LENGTH = re.compile(r"\s*(mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![A-Za-z])", re.IGNORECASE)
+_JOINED = re.compile(r"\s*(?:[x\u00d7*\u2013-]|by|to)\s*", re.IGNORECASE)
+
+
+class Reading(NamedTuple):
+    """A note as read: the text with lengths in millimetres, and where its numbers stand.
+
+    `spans` are (start, end) in `text`; `values` their numbers.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One tokenised note.
+
+    Attributes:
+        ids: (T,) int64 token ids, start and end marks included.
+        values: (T,) float32 number carried by a token, 0 elsewhere.
+        is_number: (T,) bool, where a number starts.
+    """
+
+    ids: NDArray[np.int64]
+    values: NDArray[np.float32]
+    is_number: NDArray[np.bool_]
+
+
+def read_numbers(note: str, *, as_token: bool = False) -> Reading:
+    """Find the numbers of a note and bring lengths to millimetres.
+
+    Digits inside words (T2, HER2), dates and versions with several dots are left alone. In
+    "3 x 4 cm" and "3-4 cm" both numbers are centimetres.
+
+    Args:
+        note: Cleaned text.
+        as_token: Write `[NUM]` instead of the digits.
+    """
+    found = [(m.span(), _value(m.group())) for m in _LITERAL.finditer(note)]
+    numbers = [(span, value) for span, value in found if value is not None]
+    pieces: list[str] = []
+    spans, values, cursor, length = [], [], 0, 0
+
+    def write(piece: str) -> None:
+        nonlocal length
+        pieces.append(piece)
+        length += len(piece)
+
+    units = _length_units(note, [span for span, _ in numbers])
+    for ((start, end), value), (factor, unit_end) in zip(numbers, units, strict=True):
+        write(note[cursor:start])
+        scaled = value * factor
+        literal = NUMBER if as_token else f"{scaled:.10g}"
+        spans.append((length, length + len(literal)))
+        values.append(scaled)
+        write(literal)
+        if unit_end > end:
+            write(" mm")
+        cursor = max(end, unit_end)
+    write(note[cursor:])
+    return Reading("".join(pieces), tuple(spans), tuple(values))
+
+
+def _value(literal: str) -> float | None:
+    """The number a literal means, None for dates, versions and the like."""
+    plain = literal.replace("\u2212", "-")
+    digits = plain.lstrip("-")
+    if _THOUSANDS.fullmatch(digits):
+        plain = plain.replace(",", "")
+    elif digits.count(".") + digits.count(",") > 1:
+        return None
+    return float(plain.replace(",", "."))
+
+
+def _length_units(note: str, spans: list[tuple[int, int]]) -> list[tuple[float, int]]:
+    """For each number the factor to millimetres and where its own unit ends (0 when it has none)."""
+    units: list[tuple[float, int]] = []
+    following = 1.0  # unit of the number to the right
+    for index in range(len(spans) - 1, -1, -1):
+        end = spans[index][1]
+        unit = _LENGTH.match(note, end)
+        if unit:
+            factor = 10.0 if unit.group(1).lower().startswith("c") else 1.0
+            units.append((factor, unit.end()))
+        else:
+            link = _JOINED.match(note, end)
+            joined = link is not None and index + 1 < len(spans) and link.end() == spans[index + 1][0]
+            factor = following if joined else 1.0
+            units.append((factor, 0))
+        following = units[-1][0]
+    return units[::-1]
+
+
+class NoteTokenizer:
+    """Token ids and number values of notes, from a Hugging Face `tokenizers` tokenizer.
+
+    Args:
+        tokenizer: A `tokenizers.Tokenizer`; with a `[NUM]` token numbers are replaced by it.
+        max_tokens: Longest input; longer notes are cut at the end and say so.
+    """
+
+    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._number_token = tokenizer.token_to_id(NUMBER) is not None
+        unknown = next((t for t in (UNKNOWN, "<unk>") if tokenizer.token_to_id(t) is not None), None)
+        self._unknown_id = tokenizer.token_to_id(unknown) if unknown else -1
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids."""
+        return int(self._tokenizer.get_vocab_size())
+
+    @property
+    def pad_id(self) -> int:
+        """Id that fills short notes in a batch."""
+        for token in (PAD, "<pad>"):
+            if (index := self._tokenizer.token_to_id(token)) is not None:
+                return int(index)
+        return 0
+
+    def to_json(self) -> str:
+        """The whole tokenizer as JSON text, the content of `tokenizer.json`."""
+        return str(self._tokenizer.to_str())
+
+    @classmethod
+    def from_json(cls, content: str, max_tokens: int) -> NoteTokenizer:
+        """Rebuild from `to_json`."""
+        from tokenizers import Tokenizer
+
+        return cls(Tokenizer.from_str(content), max_tokens)
+
+    @classmethod
+    def trained_on(cls, notes: Iterable[str], *, vocabulary: int, max_tokens: int) -> NoteTokenizer:
+        """A lower-case WordPiece vocabulary learned from these notes; needs no download."""
+        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+        tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        alphabet = [chr(c) for c in range(33, 127)]
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=vocabulary, special_tokens=_SPECIAL, initial_alphabet=alphabet, min_frequency=2, show_progress=False
+        )
+        tokenizer.train_from_iterator((read_numbers(n, as_token=True).text for n in notes), trainer)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{START} $A {END}",
+            special_tokens=[(START, tokenizer.token_to_id(START)), (END, tokenizer.token_to_id(END))],
+        )
+        return cls(tokenizer, max_tokens)
+
+    def encode(self, note: str) -> tuple[Tokens, list[Notice]]:
+        """Tokenise one note.
+
+        Returns:
+            The tokens, and notices when the note was cut or is mostly unknown words.
+        """
+        reading = read_numbers(note, as_token=self._number_token)
+        encoding = self._tokenizer.encode(reading.text)
+        ids = np.asarray(encoding.ids, dtype=np.int64)
+        values, is_number = _numbers_at(encoding.offsets, reading)
+        notices = []
+        if len(ids) > self.max_tokens:
+            kept_chars = encoding.offsets[self.max_tokens - 2][1]
+            share = kept_chars / max(len(reading.text), 1)
+            message = f"The note has {len(ids)} tokens; the first {self.max_tokens} ({share:.0%} of the text) were used."
+            notices.append(Notice("W_NOTE_CUT", message))
+            keep = np.r_[np.arange(self.max_tokens - 1), len(ids) - 1]
+            ids, values, is_number = ids[keep], values[keep], is_number[keep]
+        unknown = float((ids == self._unknown_id).mean())
+        if unknown > _MANY_UNKNOWN:
+            message = f"{unknown:.0%} of the note's tokens are unknown to the model; it may be in another language."
+            notices.append(Notice("W_NOTE_UNKNOWN", message))
+        return Tokens(ids, values, is_number), notices
+
+    def used_text(self, note: str) -> str:
+        """The part of the note the model reads, numbers normalised."""
+        reading = read_numbers(note)
+        masked = read_numbers(note, as_token=self._number_token)
+        offsets = self._tokenizer.encode(masked.text).offsets
+        if len(offsets) <= self.max_tokens:
+            return reading.text
+        cut = offsets[self.max_tokens - 2][1]
+        growth = sum((e - s) - (me - ms) for (s, e), (ms, me) in zip(reading.spans, masked.spans, strict=True) if me <= cut)
+        return reading.text[: cut + growth]
+
+
+def _numbers_at(offsets: list[tuple[int, int]], reading: Reading) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Put each number's value on the first token that overlaps its span."""
+    values = np.zeros(len(offsets), dtype=np.float32)
+    is_number = np.zeros(len(offsets), dtype=bool)
+    position = 0
+    for (start, end), value in zip(reading.spans, reading.values, strict=True):
+        while position < len(offsets) and (offsets[position][1] <= start or offsets[position][0] == offsets[position][1]):
+            position += 1
+        if position < len(offsets) and offsets[position][0] < end:
+            values[position], is_number[position] = value, True
+            position += 1
+    return values, is_number

@@ -1,0 +1,103 @@
+"""Weights on disk: safetensors, hashed, and refused when anything is missing, extra or not finite."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from medmm.errors import ModelError
+
+MANIFEST = "sha256.json"
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write all parameters and buffers in one step; an interrupted write leaves the old file."""
+    from safetensors.torch import save
+
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    replace_bytes(path, save(state))
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill a module exactly.
+
+    Raises:
+        ModelError: If a tensor is missing, extra, of another shape, or not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError):
+        msg = "Expected readable weights in safetensors format; the file is missing or damaged."
+        raise ModelError(msg) from None
+    expected = module.state_dict()
+    missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
+    if missing or extra:
+        msg = f"Expected exactly the weights of the configuration; missing {missing[:3] or 'none'}, extra {extra[:3] or 'none'}."
+        raise ModelError(msg)
+    for name, tensor in state.items():
+        if tensor.shape != expected[name].shape:
+            msg = f"Expected shape {tuple(expected[name].shape)} for {name}; got {tuple(tensor.shape)}."
+            raise ModelError(msg)
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            msg = f"Expected finite weights; {name} holds NaN or infinity."
+            raise ModelError(msg)
+    module.load_state_dict(state, strict=True)
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all."""
+    import os
+
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_manifest(folder: Path, names: list[str]) -> None:
+    """Record the SHA-256 of the files that make up a model folder."""
+    digests = {name: _sha256(folder / name) for name in sorted(names)}
+    replace_bytes(folder / MANIFEST, (json.dumps(digests, indent=2) + "\n").encode())
+
+
+def check_manifest(folder: Path, required: set[str]) -> str:
+    """Check every file of a model folder.
+
+    Args:
+        folder: Model folder.
+        required: Files that must be listed.
+
+    Returns:
+        SHA-256 of the manifest: the identity of the model.
+
+    Raises:
+        ModelError: If a file is missing or differs from its recorded digest.
+    """
+    try:
+        content = (folder / MANIFEST).read_bytes()
+        digests = json.loads(content)
+        listed = set(digests)
+    except (OSError, ValueError, TypeError):
+        msg = f"Expected a model folder with {MANIFEST}; there is none. Is training finished?"
+        raise ModelError(msg) from None
+    if required - listed or any(Path(name).name != name for name in listed):
+        msg = f"Expected {', '.join(sorted(required))} in {MANIFEST}; the list is incomplete."
+        raise ModelError(msg)
+    for name, digest in digests.items():
+        if not (folder / name).is_file() or _sha256(folder / name) != digest:
+            msg = f"Expected {name} as it was saved; it is missing or has been altered."
+            raise ModelError(msg)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
