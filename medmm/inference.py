@@ -14,6 +14,7 @@ from medmm.errors import NonFiniteError
 from medmm.metrics import decide
 from medmm.model_folder import ModelFolder, load_model_folder
 from medmm.prediction import Answer, Prediction
+from medmm.shelf import find_model
 from medmm.study import Notice, Study
 from medmm.types import FloatArray, Modality, pattern_name
 
@@ -126,3 +127,16 @@ def _calibration_notices(answer: Answer) -> list[Notice]:
         return []
     message = "There is no calibration for this combination of inputs: the numbers are scores, not probabilities."
     return [Notice("W_UNCALIBRATED", message)]
+
+
+def load_model(name: str | Path | None = None, device: str = "auto") -> Predictor:
+    """Load a shipped model by name, or any model folder by path.
+
+    Args:
+        name: Name or path; the default model when None.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        ModelError: If there is no such model, or its folder is incomplete, altered or unsound.
+    """
+    return Predictor.load(find_model(name), device)

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from medmm.errors import ModelError
+from medmm.card import with_measured
+from medmm.errors import ModelError, PredictionsError
 from medmm.geometry import Grid
 from medmm.metrics.recalibration import Calibrator
 from medmm.model import ModelConfig, MultimodalClassifier
+from medmm.results import Results
 from medmm.study import Note, Study, Volume
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer
@@ -62,7 +64,8 @@ class ModelFolder:
         model: The network, in evaluation mode.
         preprocessor: Recipe of its inputs.
         calibrators, thresholds: By pattern name, e.g. `image+text`.
-        results: Measured quality, empty when none is recorded.
+        results: Measured quality, None when none is recorded.
+        prevalence: Share of each label in the training data, None when not recorded.
         card: Markdown text.
         digest: SHA-256 of the manifest: the identity of the model.
     """
@@ -72,7 +75,8 @@ class ModelFolder:
     preprocessor: Preprocessor
     calibrators: dict[str, Calibrator]
     thresholds: dict[str, Thresholds]
-    results: dict[str, Any]
+    results: Results | None
+    prevalence: tuple[float, ...] | None
     card: str
     digest: str
 
@@ -85,27 +89,42 @@ def save_model_folder(
     thresholds: dict[str, Thresholds],
     *,
     card: str,
-    results: dict[str, Any] | None = None,
+    prevalence: tuple[float, ...],
 ) -> None:
     """Write a complete model folder; the manifest comes last, so an interrupted write is not a model."""
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     save_weights(model, folder / "model.safetensors")
-    _write_json(folder / "config.json", {"format": FORMAT, "model": model.config.to_dict()})
+    _write_json(folder / "config.json", {"format": FORMAT, "model": model.config.to_dict(), "prevalence": list(prevalence)})
     _write_json(folder / "calibration.json", {name: c.to_dict() for name, c in calibrators.items()})
     _write_json(folder / "thresholds.json", {name: _threshold_dict(t) for name, t in thresholds.items()})
     _write_json(folder / "golden.json", golden_logits(model, preprocessor))
     if preprocessor.tokenizer is not None:
         replace_bytes(folder / "tokenizer.json", preprocessor.tokenizer.to_json().encode())
-    seal_card(folder, card, results)
+    seal_card(folder, card)
 
 
-def seal_card(folder: Path, card: str, results: dict[str, Any] | None) -> None:
-    """Write card and measured results, then the manifest over everything."""
+def seal_card(folder: Path, card: str) -> None:
+    """Write the card, then the manifest over everything."""
     replace_bytes(folder / "card.md", card.encode())
-    if results is not None:
-        _write_json(folder / "results.json", results)
     write_manifest(folder, [name for name in _REQUIRED | _OPTIONAL if (folder / name).exists()])
+
+
+def attach_results(folder: Path, results: Results) -> None:
+    """Make measured results part of a model folder: `results.json`, the card's table, and the manifest.
+
+    Raises:
+        ModelError: If the folder is not a sound model folder.
+        PredictionsError: If the results are about other labels.
+    """
+    check_manifest(folder, _REQUIRED)
+    config = ModelConfig.from_dict(_read_json(folder / "config.json")["model"])
+    if results.labels != config.labels:
+        msg = f"Expected results about {', '.join(config.labels)}; they are about {', '.join(results.labels)}."
+        raise PredictionsError(msg)
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    replace_bytes(folder / "results.json", results.to_json().encode())
+    seal_card(folder, with_measured(card, results))
 
 
 def load_model_folder(folder: str | Path, device: torch.device) -> ModelFolder:
@@ -133,7 +152,8 @@ def load_model_folder(folder: str | Path, device: torch.device) -> ModelFolder:
         preprocessor=preprocessor,
         calibrators={name: Calibrator.from_dict(config.kind, entry) for name, entry in calibration.items()},
         thresholds={name: _threshold_of(entry) for name, entry in thresholds.items()},
-        results=_read_json(folder / "results.json") if (folder / "results.json").exists() else {},
+        results=_read_results(folder / "results.json"),
+        prevalence=tuple(content["prevalence"]) if content.get("prevalence") else None,
         card=(folder / "card.md").read_text(encoding="utf-8"),
         digest=digest,
     )
@@ -191,6 +211,16 @@ def _threshold_of(entry: Any) -> Thresholds:
         return Thresholds(values, str(entry["policy"]), str(entry["split"]))
     except (KeyError, TypeError, ValueError):
         msg = "Expected thresholds with values, policy and split for each pattern."
+        raise ModelError(msg) from None
+
+
+def _read_results(path: Path) -> Results | None:
+    if not path.exists():
+        return None
+    try:
+        return Results.model_validate_json(path.read_bytes())
+    except ValueError:
+        msg = "Expected results.json in the schema of this version; it is another. Score again with --into-card."
         raise ModelError(msg) from None
 
 

@@ -68,7 +68,7 @@ class Case:
         Raises:
             InputError: If it cannot be read.
         """
-        text = _read_text(self.note) if isinstance(self.note, Path) else self.note
+        text = read_text(self.note) if isinstance(self.note, Path) else self.note
         return None if text is None else Note(text)
 
 
@@ -216,7 +216,12 @@ def _refuse_leakage(cases: tuple[Case, ...]) -> None:
         raise LeakageError(msg)
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A note from a UTF-8 file.
+
+    Raises:
+        TextError: If it is missing, too long or in another encoding.
+    """
     try:
         if path.stat().st_size > 4 * LIMITS.note_chars:
             msg = f"Expected a note of at most {LIMITS.note_chars:,} characters; the file is larger. Shorten it."

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import difflib
+import json
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from medmm.errors import TaskError
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +60,34 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
         return asdict(self)
+
+
+def config_from(given: dict[str, Any], settings: list[str]) -> TrainConfig:
+    """Build a configuration from named values and `key=value` texts, the latter winning.
+
+    Raises:
+        TaskError: If a key is unknown (the message names the nearest) or a value does not fit.
+    """
+    values = dict(given)
+    known = [f.name for f in fields(TrainConfig)]
+    for setting in settings:
+        key, _, text = setting.partition("=")
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            msg = f"Expected --set with one of {', '.join(known)}; got {key!r}.{hint}"
+            raise TaskError(msg)
+        values[key] = _parsed(text)
+    try:
+        return TypeAdapter(TrainConfig).validate_python(values)
+    except ValidationError as error:
+        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
+        msg = f"Expected values that fit TrainConfig; these do not: {where}."
+        raise TaskError(msg) from None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import medmm
+from medmm.card import render_card
 from medmm.device import choose_device
 from medmm.errors import CohortError, StoreError
 from medmm.model import ImageConfig, ModelConfig, MultimodalClassifier, TextConfig
@@ -20,7 +21,6 @@ from medmm.model_folder import save_model_folder
 from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.table import write_csv
 from medmm.training.calibrate import Heldout, fit_decisions, heldout_logits, write_predictions
-from medmm.training.card import render_card
 from medmm.training.config import TrainConfig
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.fit import Examples, fit
@@ -112,7 +112,7 @@ class _Run:
     def by_split(self, labelled: Sequence[Case]) -> TrainResult:
         """Train, stop and calibrate on the sides of one split."""
         cases = split_cases(labelled, self.config.fractions, self.config.seed)
-        self._write_split({c.study_id: str(c.split) for c in cases})
+        self._write_split(cases, [str(c.split) for c in cases])
         seen = [c for c in cases if c.split in ("train", "val")]
         preprocessor, kept, samples, failures = self._read([c for c in seen if c.split == "train"], seen)
         sides = np.array([kept_case.split for kept_case in kept])
@@ -121,13 +121,14 @@ class _Run:
         train_set, val_set = _examples(samples, kept, train_rows), _examples(samples, kept, val_rows)
         model, best_epoch = self._fit("", preprocessor, train_set, val_set if len(val_rows) else None)
         heldout = heldout_logits(model, preprocessor, val_set, self.config.batch_size)
-        self._save(model, preprocessor, heldout, split="val", facts=_facts(kept, train_rows, val_rows, failures))
+        fitted_on = _fitted_on(kept, train_rows, val_rows, failures)
+        self._save(model, preprocessor, heldout, train_set, split="val", fitted_on=fitted_on)
         return TrainResult(self.out, len(train_rows), len(val_rows), tuple(failures), best_epoch)
 
     def by_folds(self, labelled: Sequence[Case], folds: str | int) -> TrainResult:
         """Predict every case from weights that did not see it, then fit the final weights on all."""
         fold = self._folds(labelled, folds)
-        self._write_split({c.study_id: f"fold {f}" for c, f in zip(labelled, fold, strict=True)})
+        self._write_split(labelled, [f"fold {f}" for f in fold])
         preprocessor, kept, samples, failures = self._read(labelled, labelled)
         fold_of_study = {c.study_id: int(f) for c, f in zip(labelled, fold, strict=True)}
         fold = np.array([fold_of_study[c.study_id] for c in kept])
@@ -140,9 +141,10 @@ class _Run:
             parts[int(f)] = heldout_logits(model, preprocessor, _examples(samples, kept, inside), self.config.batch_size)
         heldout = Heldout.joined(parts, fold)
         write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, fold)
-        model, best_epoch = self._fit("", preprocessor, _examples(samples, kept, rows), None)
-        facts = _facts(kept, rows, rows[:0], failures) | {"folds": len(parts)}
-        self._save(model, preprocessor, heldout, split="out-of-fold", facts=facts)
+        everything = _examples(samples, kept, rows)
+        model, best_epoch = self._fit("", preprocessor, everything, None)
+        fitted_on = _fitted_on(kept, rows, rows[:0], failures, folds=len(parts))
+        self._save(model, preprocessor, heldout, everything, split="out-of-fold", fitted_on=fitted_on)
         return TrainResult(self.out, len(rows), 0, tuple(failures), best_epoch)
 
     def _folds(self, cases: Sequence[Case], folds: str | int) -> Any:
@@ -196,14 +198,17 @@ class _Run:
         return ModelConfig(self.kind, self.table.labels, image, text, c.fusion, c.width)
 
     def _save(
-        self, model: MultimodalClassifier, preprocessor: Preprocessor, heldout: Heldout, *, split: str, facts: dict[str, Any]
-    ) -> None:
+        self, model: MultimodalClassifier, preprocessor: Preprocessor, heldout: Heldout, examples: Examples,
+        *, split: str, fitted_on: list[str],
+    ) -> None:  # fmt: skip
         calibrators, thresholds = fit_decisions(self.kind, heldout, split)
-        card = render_card(self.out.resolve().name, model.config, self.config, facts, sorted(calibrators), {})
-        save_model_folder(self.out, model, preprocessor, calibrators, thresholds, card=card)
+        card = render_card(self.out.resolve().name, model.config, fitted_on, sorted(calibrators))
+        prevalence = tuple(float(v) for v in np.nanmean(examples.target, axis=0))
+        save_model_folder(self.out, model, preprocessor, calibrators, thresholds, card=card, prevalence=prevalence)
 
-    def _write_split(self, sides: dict[str, str]) -> None:
-        write_csv(self.out / "split.csv", ("study_id", "split"), [{"study_id": s, "split": side} for s, side in sides.items()])
+    def _write_split(self, cases: Sequence[Case], sides: Sequence[str]) -> None:
+        rows = [{"study_id": c.study_id, "patient_id": c.patient_id, "split": s} for c, s in zip(cases, sides, strict=True)]
+        write_csv(self.out / "split.csv", ("study_id", "patient_id", "split"), rows)
 
 
 class _TensorBoard:
@@ -251,13 +256,16 @@ def _examples(samples: CachedSamples, cases: Sequence[Case], rows: Any) -> Examp
     return Examples(chosen, np.stack(targets) if targets else np.zeros((0, 0)))
 
 
-def _facts(cases: Sequence[Case], train_rows: Any, val_rows: Any, failures: Sequence[Failure]) -> dict[str, Any]:
-    return {
-        "n_train": len(train_rows),
-        "n_val": len(val_rows),
-        "patients": len({c.patient_id for c in cases}),
-        "failed": len(failures),
-    }
+def _fitted_on(cases: Sequence[Case], train_rows: Any, val_rows: Any, failures: Sequence[Failure], folds: int = 0) -> list[str]:
+    """Sentences for the card."""
+    patients = len({c.patient_id for c in cases})
+    used = f"{len(val_rows)} for stopping, calibration and thresholds" if not folds else (
+        f"calibration and thresholds from {folds}-fold predictions by weights that had not seen the case"
+    )
+    return [
+        f"{len(train_rows)} studies for the weights, {used}; {patients} patients in all.",
+        f"{len(failures)} studies could not be read. Every choice is in `train.json` of the run.",
+    ]
 
 
 def _text_config(config: TrainConfig, preprocessor: Preprocessor) -> TextConfig:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
+from medmm.errors import CohortError
 from medmm.types import FloatArray, Modality
 
 ARMS: tuple[frozenset[Modality], ...] = (
@@ -44,6 +45,20 @@ class Table:
         if not (0 < self.image_rate < 1 and 0 < self.text_rate < 1):
             msg = f"Expected finding rates inside (0, 1); got {self.image_rate} and {self.text_rate}."
             raise ValueError(msg)
+
+    @classmethod
+    def from_text(cls, text: str) -> Table:
+        """Read `p00,p01,p10,p11`: P(label = 1) without findings, text only, image only, both.
+
+        Raises:
+            CohortError: If it is not four probabilities.
+        """
+        try:
+            p00, p01, p10, p11 = (float(part) for part in text.split(","))
+            return cls(((p00, p01), (p10, p11)))
+        except ValueError:
+            msg = "Expected four probabilities p00,p01,p10,p11 between 0 and 1."
+            raise CohortError(msg) from None
 
     @property
     def cells(self) -> FloatArray:

@@ -1,0 +1,8 @@
+"""The page as a Hugging Face Space or `python app.py` starts it."""
+
+from medmm.ui import build_app
+
+demo = build_app()
+
+if __name__ == "__main__":
+    demo.launch()

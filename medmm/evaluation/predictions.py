@@ -1,0 +1,215 @@
+"""Predictions to score, from a run store or from a file that anybody's model wrote."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medmm.errors import PredictionsError
+from medmm.store import FULL_ARM, Record, RunStore
+from medmm.table import Row, read_rows, write_csv
+from medmm.types import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """How the decisions that come with predictions were made.
+
+    Attributes:
+        policy, split: As stated by whoever made them.
+        thresholds: One if binary, one a label if multilabel, None when not known or not used.
+    """
+
+    policy: str
+    split: str
+    thresholds: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Rows of one or more arms over one label space.
+
+    Attributes:
+        kind, labels: Label space; of a binary task the second label is the positive one.
+        records: Rows; failures among them.
+        source: Where they come from and its digest, without paths.
+        model: Name and digest of the model, empty for a file.
+        decided: How `called` was decided, by arm; empty when the rows carry no decisions.
+        prevalence: Share of each label in the training data, when known.
+    """
+
+    kind: Kind
+    labels: tuple[str, ...]
+    records: tuple[Record, ...]
+    source: dict[str, str]
+    model: dict[str, str] = field(default_factory=dict)
+    decided: dict[str, Decided] = field(default_factory=dict)
+    prevalence: tuple[float, ...] | None = None
+
+
+def from_store(folder: str | Path) -> Predictions:
+    """Read a run folder.
+
+    Raises:
+        StoreError: If there is no store.
+        PredictionsError: If the run is not finished.
+    """
+    import json
+
+    folder = Path(folder)
+    with RunStore(folder) as store:
+        records, fingerprint = tuple(store.records()), store.fingerprint
+    try:
+        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        about = {}
+    if about.get("status") != "finished":
+        msg = "Expected a finished run; this one is not. Run the same `medmm eval run` command again: it goes on where it stopped."
+        raise PredictionsError(msg)
+    return Predictions(
+        kind=about["kind"],
+        labels=tuple(about["labels"]),
+        records=records,
+        source={"type": "run", "fingerprint": _digest(sorted(fingerprint.items()))},
+        model=about["model"],
+        decided={arm: Decided(d["policy"], d["split"], _maybe_tuple(d["values"])) for arm, d in about["decided"].items()},
+        prevalence=_maybe_tuple(about["prevalence"]),
+    )
+
+
+def from_file(path: str | Path, labels: tuple[str, ...] = (), kind: Kind | None = None) -> Predictions:
+    """Read a predictions file (CSV, Parquet or JSON Lines).
+
+    Columns: `sample_id`; `patient_id` (else every sample counts as a patient); `label` and
+    `p__<class>` for each class, or `label__<name>` and `p__<name>` for multilabel; optional `arm`,
+    `pattern`, `split`, `called` (names joined by `|`), `code` (reason of a failure). A single `p`
+    column of a binary task is the probability of the positive class.
+
+    Args:
+        path: The file.
+        labels: Order of the labels, when a task states it; else as the columns stand.
+        kind: Kind of task, when stated.
+
+    Raises:
+        PredictionsError: If the file breaks the contract.
+    """
+    path = Path(path)
+    rows = read_rows(path, PredictionsError)
+    columns = list(rows[0])
+    found_kind, found_labels = _label_space(rows, columns, labels)
+    kind, labels = kind or found_kind, labels or found_labels
+    records = tuple(_record(row, position, kind, labels) for position, row in enumerate(rows))
+    _check_unique(records)
+    source = {"type": "file", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    stated = Decided("stated", "unknown: the file carries its own decisions")
+    decided = {r.arm: stated for r in records} if "called" in columns else {}
+    return Predictions(kind, labels, records, source, decided=decided)
+
+
+def export(predictions: Predictions, path: Path) -> None:
+    """Write all rows as a predictions file that `from_file` reads back."""
+    names, multilabel = predictions.labels, predictions.kind == "multilabel"
+    truth = [f"label__{n}" for n in names] if multilabel else ["label"]
+    columns = ["sample_id", "patient_id", "arm", "pattern", "split", *truth]
+    columns += [f"p__{n}" for n in names] + [f"logit__{n}" for n in names] + ["called", "code"]
+    write_csv(path, columns, (_to_row(r, names, multilabel=multilabel) for r in predictions.records))
+
+
+def _label_space(rows: list[Row], columns: list[str], stated: tuple[str, ...]) -> tuple[Kind, tuple[str, ...]]:
+    if "sample_id" not in columns:
+        msg = "Expected a sample_id column; there is none. Add one that names each prediction."
+        raise PredictionsError(msg)
+    multilabel = tuple(c.removeprefix("label__") for c in columns if c.startswith("label__"))
+    probabilities = tuple(c.removeprefix("p__") for c in columns if c.startswith("p__"))
+    if multilabel:
+        if set(multilabel) != set(probabilities):
+            msg = "Expected one p__<name> column for each label__<name>; they do not match."
+            raise PredictionsError(msg)
+        return "multilabel", multilabel
+    if "label" not in columns:
+        msg = "Expected a label column, or label__<name> columns; there is none."
+        raise PredictionsError(msg)
+    if not probabilities and "p" in columns:
+        values = sorted({row["label"] for row in rows if row["label"]})
+        if len(values) != 2 and len(stated) != 2:
+            msg = f"Expected two classes beside a single p column; got {len(values)}. State the labels in a task."
+            raise PredictionsError(msg)
+        return "binary", stated or (values[0], values[1])
+    if len(probabilities) < 2:
+        msg = "Expected p__<class> columns for at least two classes, or one p column; got neither."
+        raise PredictionsError(msg)
+    return ("binary" if len(probabilities) == 2 else "multiclass"), probabilities
+
+
+def _record(row: Row, position: int, kind: Kind, labels: tuple[str, ...]) -> Record:
+    base = {
+        "sample_id": row["sample_id"],
+        "patient_id": row.get("patient_id") or row["sample_id"],
+        "position": position,
+        "arm": row.get("arm") or FULL_ARM,
+        "split": row.get("split", ""),
+        "pattern": row.get("pattern", ""),
+        "target": _target(row, kind, labels),
+    }
+    if row.get("code"):
+        return Record(**base, code=row["code"])
+    called = tuple(name for name in row.get("called", "").split("|") if name)
+    if set(called) - set(labels):
+        msg = "Expected called to name known labels; got another one."
+        raise PredictionsError(msg)
+    return Record(**base, probability=_probability(row, labels), called=called)
+
+
+def _target(row: Row, kind: Kind, labels: tuple[str, ...]) -> tuple[float | None, ...]:
+    if kind == "multilabel":
+        cells = [row[f"label__{name}"] for name in labels]
+        if any(c not in ("", "0", "1", "0.0", "1.0") for c in cells):
+            msg = "Expected 0, 1 or nothing in label__<name> columns; got something else."
+            raise PredictionsError(msg)
+        return tuple(float(c) if c else None for c in cells)
+    if not row["label"]:
+        return (None,) * len(labels)
+    if row["label"] not in labels:
+        msg = f"Expected labels among {', '.join(labels)}; the file has another one. State the labels in a task."
+        raise PredictionsError(msg)
+    return tuple(float(row["label"] == name) for name in labels)
+
+
+def _probability(row: Row, labels: tuple[str, ...]) -> tuple[float, ...]:
+    try:
+        if "p" in row and f"p__{labels[0]}" not in row:
+            p = float(row["p"])
+            return (1 - p, p)
+        return tuple(float(row[f"p__{name}"]) for name in labels)
+    except (KeyError, ValueError):
+        msg = "Expected a number in every p column of a row that is not a failure; got something else. Give failures a code."
+        raise PredictionsError(msg) from None
+
+
+def _check_unique(records: Sequence[Record]) -> None:
+    keys = {(r.sample_id, r.arm) for r in records}
+    if len(keys) < len(records):
+        msg = f"Expected every sample once in an arm; {len(records) - len(keys)} rows repeat one. Aggregate them first."
+        raise PredictionsError(msg)
+
+
+def _to_row(record: Record, names: tuple[str, ...], *, multilabel: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"sample_id": record.sample_id, "patient_id": record.patient_id, "arm": record.arm}
+    row |= {"pattern": record.pattern, "split": record.split, "called": "|".join(record.called), "code": record.code}
+    if multilabel:
+        row |= {f"label__{n}": "" if t is None else int(t) for n, t in zip(names, record.target, strict=True)}
+    else:
+        row["label"] = next((n for n, t in zip(names, record.target, strict=True) if t), "")
+    row |= {f"p__{n}": float(v) for n, v in zip(names, record.probability, strict=False)}
+    return row | {f"logit__{n}": float(v) for n, v in zip(names, record.logit, strict=False)}
+
+
+def _maybe_tuple(values: list[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()

@@ -1,0 +1,127 @@
+"""Where visitors' files live and how they go: private folders, random names, removed after use and by age."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medmm.errors import NoImageError
+
+_PREFIX = "medmm-page-"
+
+
+@dataclass(slots=True)
+class _Spool:
+    session: str
+    folder: Path
+    made: float = field(default_factory=time.monotonic)
+
+
+class Sessions:
+    """All spooled studies of one server.
+
+    Args:
+        max_age: Seconds after which a study is removed, whoever still looks at it.
+    """
+
+    def __init__(self, max_age: float = 1800.0) -> None:
+        remove_leftovers()
+        self.root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self.root.chmod(0o700)
+        self.uploads = self.root / "uploads"
+        self.uploads.mkdir()
+        self._max_age = max_age
+        self._spools: dict[str, _Spool] = {}
+        self._lock = threading.Lock()
+
+    def new(self, session: str) -> tuple[str, Path]:
+        """A fresh study folder of this visitor; the earlier one goes. Returns its token and path."""
+        self.sweep()
+        self.wipe(session)
+        token = secrets.token_urlsafe(24)
+        folder = self.root / secrets.token_hex(16)
+        folder.mkdir(mode=0o700)
+        with self._lock:
+            self._spools[token] = _Spool(session, folder)
+        return token, folder
+
+    def find(self, token: str, session: str | None = None) -> Path:
+        """The folder behind a token.
+
+        Args:
+            token: As returned by `new`.
+            session: When given, the visitor it must belong to.
+
+        Raises:
+            NoImageError: If there is none, it is too old, or it is somebody else's.
+        """
+        self.sweep()
+        with self._lock:
+            spool = self._spools.get(token)
+        if spool is None or (session is not None and not secrets.compare_digest(spool.session, session)):
+            msg = "Expected the study that was opened before; it has been removed. Open it again."
+            raise NoImageError(msg)
+        return spool.folder
+
+    def wipe(self, session: str) -> None:
+        """Remove everything of one visitor."""
+        with self._lock:
+            gone = [t for t, s in self._spools.items() if s.session == session]
+            folders = [self._spools.pop(t).folder for t in gone]
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what is too old."""
+        now = time.monotonic()
+        with self._lock:
+            old = {s.session for s in self._spools.values() if now - s.made > self._max_age}
+        for session in old:
+            self.wipe(session)
+
+    def adopt(self, uploads: list[str], folder: Path) -> Path:
+        """Move uploaded files into a study folder under numbers, so that no original name stays on disk.
+
+        Args:
+            uploads: Files as the server stored them.
+            folder: Study folder of the visitor.
+
+        Returns:
+            What to open: the one file, or the folder of all.
+        """
+        incoming = folder / "incoming"
+        incoming.mkdir()
+        for index, upload in enumerate(map(Path, uploads)):
+            shutil.move(upload, incoming / f"{index:05d}")
+            with contextlib.suppress(OSError):
+                upload.parent.rmdir()
+        return incoming / "00000" if len(uploads) == 1 else incoming
+
+    def close(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def remove_leftovers() -> None:
+    """Remove folders of servers that were killed and so could not clean up."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdigit() and not _alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,96 @@
+"""The work behind the page, done in processes of its own: one reads foreign bytes, one holds the model.
+
+Started as `python -m medmm.ui.tasks reader|model`; takes one JSON request a line on stdin and gives
+one JSON reply a line on stdout. The reader never imports torch; the model never sees an upload.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from medmm.errors import MedmmError
+
+Task = Callable[..., dict[str, Any]]
+
+
+def read(path: str, folder: str) -> dict[str, Any]:
+    """Open a study, leave it checked in `folder`, and describe it."""
+    from medmm.sources import open_study
+    from medmm.sources.spool import write_study
+    from medmm.ui.pack import write_pack
+
+    study = open_study(path)
+    write_study(study, Path(folder))
+    return {
+        "pack": write_pack(study.volumes[0], Path(folder)),
+        "study": study.summary(),
+        "warnings": [{"code": n.code, "message": n.message} for n in study.notices],
+    }
+
+
+def warm(model: str | None) -> dict[str, Any]:
+    """Load a model before anybody waits for it; describe it."""
+    predictor = _predictor(model)
+    folder = predictor.folder
+    results = folder.results
+    return {
+        "name": folder.name,
+        "labels": list(predictor.labels),
+        "modalities": list(folder.model.config.modalities),
+        "results": None if results is None else json.loads(results.to_json()),
+        "card": folder.card,
+    }
+
+
+def predict(folder: str | None, note: str | None, model: str | None) -> dict[str, Any]:
+    """Answer for the study in `folder` and this note."""
+    from dataclasses import replace
+
+    from medmm.sources.spool import read_study
+    from medmm.study import Note, Study
+
+    study = read_study(Path(folder)) if folder else Study()
+    predictor = _predictor(model)
+    prediction = predictor.predict(replace(study, note=Note(note) if note else None))
+    tokenizer = predictor.folder.preprocessor.tokenizer
+    used = tokenizer.used_text(note) if note and tokenizer is not None else ""
+    return {**prediction.to_dict(), "text_used": used}
+
+
+@lru_cache(maxsize=2)
+def _predictor(model: str | None) -> Any:
+    from medmm.inference import load_model
+
+    return load_model(model)
+
+
+_ROLES: dict[str, dict[str, Task]] = {"reader": {"read": read}, "model": {"warm": warm, "predict": predict}}
+
+
+def _serve(tasks: dict[str, Task]) -> None:
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not break the protocol
+    for line in sys.stdin:
+        request = json.loads(line)
+        reply = _answer(tasks[request["task"]], request["arguments"])
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+def _answer(task: Task, arguments: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {"result": task(**arguments)}
+    except MedmmError as error:
+        return {"error": {"code": error.code, "message": error.message}}
+    except (Exception, RecursionError, MemoryError) as error:
+        return {"error": {"code": "E_INTERNAL", "message": f"Unexpected {type(error).__name__}."}}
+
+
+if __name__ == "__main__":
+    _serve(_ROLES[sys.argv[1]])
