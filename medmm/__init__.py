@@ -40,17 +40,18 @@ __all__ = ["__version__", "errors", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
     from medmm import errors
-    from medmm.results import Results
     from medmm.evaluation.run import run_evaluation
     from medmm.evaluation.score import score
     from medmm.evaluation.task import Task
     from medmm.inference import Predictor, load_model
     from medmm.prediction import Prediction
+    from medmm.results import Results
     from medmm.sources import open_study
     from medmm.sources.cohort import Cohort, read_cohort
     from medmm.sources.phantom import make_phantom
     from medmm.study import Note, Study, Volume
-    from medmm.training import TrainConfig, train
+    from medmm.training.config import TrainConfig
+    from medmm.training.train import train
 
 
 def __getattr__(name: str) -> Any:

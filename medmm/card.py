@@ -42,7 +42,18 @@ def render_card(name: str, model: ModelConfig, fitted_on: Sequence[str], calibra
         recipe = model.image.recipe
         size, spacing = " x ".join(str(n) for n in recipe.shape), " x ".join(f"{s:g}" for s in recipe.spacing)
         lines.append(f"Images: {recipe.modality} in {recipe.unit}, resampled to {size} voxels of {spacing} mm, RAS+.")
-    lines += ["", "## What it was fitted on", "", *fitted_on, "", "## How good it was measured to be", "", _BEGIN, _NOT_MEASURED, _END]
+    lines += [
+        "",
+        "## What it was fitted on",
+        "",
+        *fitted_on,
+        "",
+        "## How good it was measured to be",
+        "",
+        _BEGIN,
+        _NOT_MEASURED,
+        _END,
+    ]
     lines += [
         "",
         "## Limits",

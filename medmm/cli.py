@@ -105,7 +105,9 @@ def train(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     text_source: Annotated[str | None, typer.Option(help="Hugging Face text encoder: folder or hub name.")] = None,
     folds: Annotated[str | None, typer.Option(help="Cross-validate: number of folds, or the column that names them.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Class names in order, joined by commas; the second of two is positive.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Class names in order, joined by commas; the second of two is positive.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any other choice of TrainConfig, as key=value.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -159,9 +161,7 @@ def eval_run(
     from medmm.shelf import find_model
 
     with _progress() as on_progress:
-        summary = run_evaluation(
-            target, find_model(model), out, split=split, device=device, limit=limit, on_progress=on_progress
-        )
+        summary = run_evaluation(target, find_model(model), out, split=split, device=device, limit=limit, on_progress=on_progress)
     resumed = f" ({summary.resumed} from an earlier start)" if summary.resumed else ""
     typer.echo(f"{summary.total} studies predicted{resumed}, {summary.failed} failed.", err=True)
     _exit_if_failed(summary.failed)

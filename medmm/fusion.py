@@ -62,9 +62,7 @@ class Concatenation(nn.Module):
 
     def forward(self, features: Features, present: Present) -> torch.Tensor:
         """(B, width)."""
-        sides = [
-            torch.where(present[name][:, None], encoded.pooled, self.absent[name]) for name, encoded in features.items()
-        ]
+        sides = [torch.where(present[name][:, None], encoded.pooled, self.absent[name]) for name, encoded in features.items()]
         mixed: torch.Tensor = self.mix(torch.cat(sides, dim=1))
         return mixed
 
@@ -107,7 +105,8 @@ class CrossAttention(nn.Module):
         anything = visible.any(1)
         safe = visible | ~anything[:, None]  # attention over nothing is NaN; its result is dropped below
         answer, _ = self.attend[name](query[:, None], tokens, tokens, key_padding_mask=~safe, need_weights=False)
-        return answer[:, 0] * anything[:, None]
+        found: torch.Tensor = answer[:, 0] * anything[:, None]
+        return found
 
 
 def in_order(features: Features) -> Features:

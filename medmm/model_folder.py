@@ -1,14 +1,14 @@
 """A model folder: weights with everything that gives them meaning, checked when it is opened.
 
-    config.json          architecture, preprocessing, labels
-    model.safetensors    weights
-    tokenizer.json       note tokenizer, when the model reads text
-    calibration.json     logits to probabilities, one entry for each subset of modalities
-    thresholds.json      decisions, likewise, with the policy and split they came from
-    golden.json          raw outputs for a fixed input: the self-test
-    results.json         measured quality on patients the weights never saw, when there is any
-    card.md              for people, with a Hugging Face model-card header
-    sha256.json          digests of all of these
+config.json          architecture, preprocessing, labels
+model.safetensors    weights
+tokenizer.json       note tokenizer, when the model reads text
+calibration.json     logits to probabilities, one entry for each subset of modalities
+thresholds.json      decisions, likewise, with the policy and split they came from
+golden.json          raw outputs for a fixed input: the self-test
+results.json         measured quality on patients the weights never saw, when there is any
+card.md              for people, with a Hugging Face model-card header
+sha256.json          digests of all of these
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from medmm.errors import PredictionsError
 from medmm.evaluation.predictions import from_file, from_store
-from medmm.results import Results
 from medmm.evaluation.score import score
 from medmm.evaluation.task import Task, read_task
+from medmm.results import Results
 
 
 def score_to_folder(run: Path | None, predictions: Path | None, task_file: Path | None, out: Path | None) -> Results:

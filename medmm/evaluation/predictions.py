@@ -145,7 +145,7 @@ def _label_space(rows: list[Row], columns: list[str], stated: tuple[str, ...]) -
 
 
 def _record(row: Row, position: int, kind: Kind, labels: tuple[str, ...]) -> Record:
-    base = {
+    base: dict[str, Any] = {
         "sample_id": row["sample_id"],
         "patient_id": row.get("patient_id") or row["sample_id"],
         "position": position,

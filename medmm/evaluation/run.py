@@ -110,7 +110,10 @@ def _choose_cases(cohort: Cohort, model: Path, split: str) -> list[tuple[int, Ca
     fitted = {patient for patient, side in recorded.values() if side in ("train", "val") or side.startswith("fold")}
     seen = {c.patient_id for _, c in cases} & fitted
     if seen and split not in ("train", "val"):
-        msg = f"Expected patients the model was not fitted on; {len(seen)} of them were. Score other patients, or the out-of-fold predictions."
+        msg = (
+            f"Expected patients the model was not fitted on; {len(seen)} of them were. "
+            "Score other patients, or the out-of-fold predictions."
+        )
         raise LeakageError(msg)
     return cases
 
@@ -130,7 +133,7 @@ def _predict(case: Case, position: int, split: str, predictor: Predictor) -> lis
         arms = predictor.arms(case.open(), predictor.folder.model.patterns)
     except MedmmError as error:
         return [replace(base, code=error.code, message=error.message)]
-    except Exception as error:  # noqa: BLE001 - one study must never end a batch; its text may hold paths
+    except Exception as error:
         return [replace(base, code=_INTERNAL, message=f"Unexpected {type(error).__name__}.")]
     seconds = time.perf_counter() - start
     full = pattern_name(predictor.folder.preprocessor.modalities)

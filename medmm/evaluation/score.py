@@ -11,6 +11,12 @@ import numpy as np
 import medmm
 from medmm.errors import PredictionsError, TaskError
 from medmm.evaluation.predictions import Predictions
+from medmm.evaluation.task import Task
+from medmm.metrics import Metric, Scores, catalogue, decide, point
+from medmm.metrics.calibration import judge_calibration, reliability
+from medmm.metrics.intervals import patient_weights, percentile_interval
+from medmm.metrics.thresholds import best_thresholds
+from medmm.prediction import DISCLAIMER
 from medmm.results import (
     Arm,
     Bin,
@@ -23,12 +29,6 @@ from medmm.results import (
     Results,
     Value,
 )
-from medmm.evaluation.task import Task
-from medmm.metrics import Metric, Scores, catalogue, decide, point
-from medmm.metrics.calibration import judge_calibration, reliability
-from medmm.metrics.intervals import patient_weights, percentile_interval
-from medmm.metrics.thresholds import best_thresholds
-from medmm.prediction import DISCLAIMER
 from medmm.store import FULL_ARM, Record
 from medmm.types import AnyArray, FloatArray, IntArray
 
@@ -206,7 +206,9 @@ def _value(metric: Metric, scores: Scores, replicates: FloatArray, level: float)
 
 def _calibration(scores: Scores, column: int, seed: int) -> Calibration:
     verdict = judge_calibration(scores, column, seed=seed)
-    bins = [Bin(count=b.count, predicted=b.predicted, observed=b.observed, low=b.low, high=b.high) for b in reliability(scores, column)]
+    bins = [
+        Bin(count=b.count, predicted=b.predicted, observed=b.observed, low=b.low, high=b.high) for b in reliability(scores, column)
+    ]
     numbers = {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in verdict.to_dict().items()}
     return Calibration(**numbers, bins=tuple(bins))
 
@@ -260,9 +262,15 @@ def _differences(first: _Side, other: _Side, patients: int, task: Task) -> list[
         decided = None if low is None or high is None else bool(low > 0 or high < 0)
         found.append(
             Comparison(
-                first=first.name, second=other.name, metric=m.name, n=len(rows_a),
-                difference=None if np.isnan(difference) else difference, low=low, high=high, excludes_zero=decided,
-            )  # fmt: skip
+                first=first.name,
+                second=other.name,
+                metric=m.name,
+                n=len(rows_a),
+                difference=None if np.isnan(difference) else difference,
+                low=low,
+                high=high,
+                excludes_zero=decided,
+            )
         )
     return found
 
@@ -300,13 +308,16 @@ def _notes(arms: Sequence[Arm], predictions: Predictions, usable: Sequence[Recor
     if not predictions.decided and predictions.kind != "multiclass" and full.decision.policy == "fixed":
         notes.append(f"The predictions carry no decisions; F1 and its kin are at a fixed threshold of {full.decision.thresholds}.")
     if predictions.prevalence is None:
-        notes.append("The class frequencies of the training data are not known; the prevalence row uses the scored samples themselves.")
+        notes.append(
+            "The class frequencies of the training data are not known; the prevalence row uses the scored samples themselves."
+        )
     trivial = arms[-1].metrics["f1_weighted"].value
     if trivial is not None and trivial > 0.6:
-        notes.append(f"Always calling the commonest class already has a weighted F1 of {trivial:.3f}: weighted F1 says little here.")
+        notes.append(
+            f"Always calling the commonest class already has a weighted F1 of {trivial:.3f}: weighted F1 says little here."
+        )
     patterns = Counter(r.pattern for r in usable if r.arm == FULL_ARM and r.pattern)
     if len(patterns) > 1:
         listed = ", ".join(f"{p}: {n}" for p, n in patterns.most_common())
         notes.append(f"Not every sample had every input ({listed}).")
     return tuple(notes)
-

@@ -58,7 +58,8 @@ def catalogue(scores: Scores) -> list[Metric]:
         Metric("brier", calibration.brier, "lower", _EMPTY),
         Metric("log_loss", calibration.log_loss, "lower", _EMPTY),
     ]
-    for binning, bins in (("equal_width", calibration.ECE_BINS), ("equal_mass", 10)):
+    binnings: tuple[tuple[calibration.Binning, int], ...] = (("equal_width", calibration.ECE_BINS), ("equal_mass", 10))
+    for binning, bins in binnings:
         compute = partial(calibration.ece, bins=bins, binning=binning)
         metrics += _headline(f"ece[{binning},{bins}]", compute, scores, "lower", _EMPTY)
     for column in scores.positives:
@@ -97,7 +98,12 @@ def _headline(name: str, function: Compute, scores: Scores, better: Better, unde
         return [Metric(name, partial(_column, function=function, index=0), better, undefined)]
     stem, bracket, rest = name.partition("[")
     each = [
-        Metric(f"{stem}[{scores.labels[k]}{',' + rest if bracket else ']'}", partial(_column, function=function, index=i), better, undefined)
+        Metric(
+            f"{stem}[{scores.labels[k]}{',' + rest if bracket else ']'}",
+            partial(_column, function=function, index=i),
+            better,
+            undefined,
+        )
         for i, k in enumerate(scores.positives)
     ]
     macro = Metric(f"{stem}_macro{bracket}{rest}", partial(_macro, function=function), better, undefined)

@@ -66,7 +66,8 @@ def ece(scores: Scores, weights: FloatArray, *, bins: int, binning: Binning) -> 
 def bin_index(p: FloatArray, bins: int, binning: Binning) -> IntArray:
     """(n,) bin of each probability; p = 0 and p = 1 belong to the first and last bin."""
     if binning == "equal_width":
-        return np.clip(np.ceil(p * bins).astype(int) - 1, 0, bins - 1)
+        index: IntArray = np.clip(np.ceil(p * bins).astype(int) - 1, 0, bins - 1)
+        return index
     rank = np.empty(len(p), dtype=int)
     rank[np.argsort(p, kind="stable")] = np.arange(1, len(p) + 1)
     return np.ceil(rank * bins / len(p)).astype(int) - 1
@@ -250,7 +251,7 @@ def _ece_null(y: FloatArray, p: FloatArray, simulations: int, rng: np.random.Gen
 
 
 def _unreliability_p(scores: Scores, column: int, *, repeated: bool) -> float | None:
-    """p value of intercept 0 and slope 1 together, 2 degrees of freedom."""
+    """P value of intercept 0 and slope 1 together, 2 degrees of freedom."""
     ones = np.ones((len(scores), 1))
     intercepts, slopes = slope_intercept(scores, ones, column)
     a, b = float(intercepts[0]), float(slopes[0])

@@ -63,8 +63,10 @@ def f1_weighted(scores: Scores, weights: FloatArray) -> FloatArray:
 def accuracy(scores: Scores, weights: FloatArray) -> FloatArray:
     """(R,) share of right decisions; over all labels if multilabel."""
     c = counts(scores, weights)
-    return _ratio((c.tp + c.tn).sum(1), (c.tp + c.tn + c.fp + c.fn).sum(1)) if scores.kind == "multilabel" else _ratio(
-        c.tp.sum(1), (c.tp + c.fn).sum(1)
+    return (
+        _ratio((c.tp + c.tn).sum(1), (c.tp + c.tn + c.fp + c.fn).sum(1))
+        if scores.kind == "multilabel"
+        else _ratio(c.tp.sum(1), (c.tp + c.fn).sum(1))
     )
 
 

@@ -74,9 +74,7 @@ class Scores:
 
     def take(self, rows: AnyArray) -> Scores:
         """The same scores for a subset of samples (indices or mask)."""
-        return Scores(
-            self.kind, self.labels, self.target[rows], self.probability[rows], self.called[rows], self.cluster[rows]
-        )
+        return Scores(self.kind, self.labels, self.target[rows], self.probability[rows], self.called[rows], self.cluster[rows])
 
 
 def one_hot(index: IntArray, classes: int) -> FloatArray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from medmm.results import Results
 from medmm.report.figures import forest_figure, reliability_figure, roc_figure
 from medmm.report.verdict import headline_metrics, number, verdict
+from medmm.results import Results
 
 _MAX_LABELS = 6
 

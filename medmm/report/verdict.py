@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from medmm.results import Arm, Comparison, Results, Value
 from medmm.evaluation.score import PREVALENCE_ARM
+from medmm.results import Arm, Comparison, Results, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ def _calibration(full: Arm) -> list[Sentence]:
             sentences.append(Sentence("good", f"The probabilities of {label} are compatible with being calibrated ({error})."))
         else:
             p = "" if found.unreliability_p is None else f", p = {found.unreliability_p:.2g} against slope 1 and intercept 0"
-            sentences.append(Sentence("bad", f"The probabilities of {label} are MISCALIBRATED ({error}{p}). Recalibrate before use."))
+            sentences.append(
+                Sentence("bad", f"The probabilities of {label} are MISCALIBRATED ({error}{p}). Recalibrate before use.")
+            )
     return sentences
 
 

@@ -40,6 +40,7 @@ _SAME_PLACE_MM = 0.01
 _TILT = 0.9998  # cosine of about 1.1 degrees between slice normal and stacking direction
 _ORTHONORMAL = 1e-2
 _TWICE_RESCALED_HU = -1500  # air is near -1000 in HU; a body of numbers below this was rescaled twice
+_FIRST_ELEMENTS = (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00")  # low group numbers, file meta or identifying
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 
 
@@ -47,7 +48,7 @@ def is_dicom(head: bytes) -> bool:
     """Whether the first 132 bytes look like DICOM, with or without a preamble."""
     if head[128:132] == b"DICM":
         return True
-    return head[:2] in (b"\x08\x00", b"\x02\x00") and len(head) > 8 and head[2:4] in (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00")  # fmt: skip
+    return len(head) > 8 and head[:2] in (b"\x08\x00", b"\x02\x00") and head[2:4] in _FIRST_ELEMENTS
 
 
 def read_study(entries: list[Entry], series: str | None = None) -> Study:

@@ -59,7 +59,8 @@ def read_study(entry: Entry) -> Study:
     try:
         image = nibabel.Nifti1Image.from_bytes(content)
         _check_header(image.header, len(content))
-        grid = Grid(image.shape[:3], _affine(image))
+        i, j, k = image.shape[:3]
+        grid = Grid((i, j, k), _affine(image))
         array = _values(image)
     except MedmmError:
         raise
@@ -68,7 +69,6 @@ def read_study(entry: Entry) -> Study:
         raise CorruptError(msg) from None
     unit, notices = _unit(array)
     volume = Volume(array[np.newaxis], grid, unit, "CT" if unit == "HU" else "OT")
-    i, j, k = grid.shape
     provenance = Provenance(source="nifti", chosen=f"NIfTI volume of {i} x {j} x {k} voxels")
     return Study(volumes=(volume,), notices=notices, provenance=provenance)
 

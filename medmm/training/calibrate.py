@@ -121,7 +121,7 @@ def _prediction_rows(
         for name, logits in heldout.logits.items():
             if name not in calibrators:
                 continue
-            for i in np.flatnonzero((fold == f) & heldout.complete[name]):
+            for i in map(int, np.flatnonzero((fold == f) & heldout.complete[name])):
                 p = calibrators[name](logits[i : i + 1])
                 values = thresholds[name].values
                 called = decide(kind, p, None if values is None else np.asarray(values))[0]

@@ -90,7 +90,8 @@ def fit(
     Args:
         model: On its device, freshly initialised.
         preprocessor: Collates samples.
-        train, val: Examples; without `val` all epochs are run and the last averaged weights are kept.
+        train: What weights are fitted on.
+        val: What decides when to stop; without it all epochs are run and the last averaged weights are kept.
         config: Choices.
         checkpoint: File written after every epoch and picked up when it exists.
         log: Receives one row of numbers an epoch.
@@ -163,7 +164,8 @@ class _Trainer:
         self.optimizer = torch.optim.AdamW(_parameter_groups(model, config.weight_decay), lr=config.learning_rate)
         self.steps = max(1, round(len(train) / config.batch_size))
         decay = 1 - 1 / (_EMA_EPOCHS * self.steps + 1)
-        self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        moving_average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self._average = AveragedModel(model, multi_avg_fn=moving_average, use_buffers=True)
         self.best = _copy(self.averaged)
         self.bf16 = use_bf16(config.precision, model.device)
 
@@ -208,7 +210,7 @@ class _Trainer:
             msg = "Expected a finite training loss; it became NaN or infinite. Lower the learning rate or use fp32."
             raise NonFiniteError(msg)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
         self.optimizer.step()
         self._average.update_parameters(self.model)

@@ -259,8 +259,10 @@ def _examples(samples: CachedSamples, cases: Sequence[Case], rows: Any) -> Examp
 def _fitted_on(cases: Sequence[Case], train_rows: Any, val_rows: Any, failures: Sequence[Failure], folds: int = 0) -> list[str]:
     """Sentences for the card."""
     patients = len({c.patient_id for c in cases})
-    used = f"{len(val_rows)} for stopping, calibration and thresholds" if not folds else (
-        f"calibration and thresholds from {folds}-fold predictions by weights that had not seen the case"
+    used = (
+        f"{len(val_rows)} for stopping, calibration and thresholds"
+        if not folds
+        else (f"calibration and thresholds from {folds}-fold predictions by weights that had not seen the case")
     )
     return [
         f"{len(train_rows)} studies for the weights, {used}; {patients} patients in all.",

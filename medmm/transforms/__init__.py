@@ -1,0 +1,1 @@
+"""Studies to network inputs. Torch begins here."""

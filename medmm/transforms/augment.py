@@ -42,4 +42,3 @@ class ImageAugmentation:
         """Change one (1, R, A, S) float32 image."""
         changed: torch.Tensor = self._all(image)
         return changed.as_tensor() if hasattr(changed, "as_tensor") else changed
-

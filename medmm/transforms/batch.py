@@ -105,7 +105,7 @@ class Preprocessor:
         """
         usable = study.modalities & self.modalities
         if not usable:
-            wanted, got = sorted(self.modalities), sorted(study.modalities) or ["nothing"]
+            wanted, got = sorted(self.modalities), list[str](sorted(study.modalities)) or ["nothing"]
             msg = f"Expected {' or '.join(wanted)}; got {' and '.join(got)}. Hand in something this model reads."
             raise MissingModalityError(msg)
         notices: list[Notice] = []
@@ -123,9 +123,7 @@ class Preprocessor:
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Stack samples; images are windowed into channels, notes padded to the longest."""
-        present: dict[Modality, torch.Tensor] = {
-            name: torch.tensor([name in s.modalities for s in samples]) for name in MODALITIES
-        }
+        present: dict[Modality, torch.Tensor] = {name: torch.tensor([name in s.modalities for s in samples]) for name in MODALITIES}
         image = self._stack_images(samples) if present["image"].any() else None
         if not present["text"].any():
             return Batch(image, None, None, None, None, present)

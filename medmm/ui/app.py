@@ -36,7 +36,9 @@ class PageBlocks(gr.Blocks):
         super().__init__(title="medmm", analytics_enabled=False, delete_cache=(300, 900))
         self.handlers = page
 
-    def launch(self, *, server_name: str | None = None, server_port: int | None = None, **more: Any) -> Any:
+    def launch(  # type: ignore[override]  # fewer choices on purpose
+        self, *, server_name: str | None = None, server_port: int | None = None, **more: Any
+    ) -> Any:
         """Serve until interrupted; prints the address once it answers.
 
         Args:
@@ -66,7 +68,8 @@ class PageBlocks(gr.Blocks):
 def layout(page: Page) -> PageBlocks:
     """The page as Blocks."""
     models = page.models()
-    with PageBlocks(page) as blocks:
+    blocks = PageBlocks(page)
+    with blocks:
         gr.Markdown("# medmm\nA CT and a clinical note in, one calibrated probability out, with the proof of how good it is.")
         gr.HTML(views.banner())
         token = gr.State("", time_to_live=1800)

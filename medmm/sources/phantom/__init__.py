@@ -103,7 +103,7 @@ def _design(n: int, law: Table, rng: np.random.Generator) -> list[tuple[str, int
 def _apportion(total: int, shares: AnyArray, rng: np.random.Generator) -> AnyArray:
     """Whole numbers that sum to `total`, nearest to `shares`; leftovers fall by chance."""
     exact = total * shares / shares.sum()
-    whole = np.floor(exact).astype(int)
+    whole: AnyArray = np.floor(exact).astype(int)
     rest = exact - whole
     if left := total - int(whole.sum()):
         whole[rng.choice(len(shares), size=left, replace=False, p=rest / rest.sum())] += 1

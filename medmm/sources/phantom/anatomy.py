@@ -43,7 +43,7 @@ def draw_chest(rng: np.random.Generator, *, mass: bool, matrix: int = 96) -> Che
     spacing = (field / matrix, field / matrix, thickness)
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])  # columns to Left, rows to Posterior: axial as scanned
     offset = rng.uniform(-8, 8, 3)
-    affine[:3, 3] = [field / 2, field / 2, -height / 2] + offset
+    affine[:3, 3] = np.array([field / 2, field / 2, -height / 2]) + offset
     grid = Grid(shape, affine)
     axes = [affine[a, a] * np.arange(shape[a]) + affine[a, 3] - offset[a] for a in range(3)]
     x, y, z = np.meshgrid(*(a.astype(np.float32) for a in axes), indexing="ij", sparse=True)
@@ -62,7 +62,7 @@ def draw_chest(rng: np.random.Generator, *, mass: bool, matrix: int = 96) -> Che
     mask = np.zeros(shape, dtype=bool)
     if mass:
         mask = _draw_mass(hu, (x, y, z), lungs, rng)
-    return Chest(_scan(hu, spacing, rng), grid, mask)
+    return Chest(_scan(hu, rng), grid, mask)
 
 
 class _Lungs(NamedTuple):
@@ -133,7 +133,7 @@ def _draw_vessels(
 
 def _nearest(axis: FloatArray, values: FloatArray) -> AnyArray:
     position = (values - axis[0]) / (axis[1] - axis[0])
-    return np.clip(np.rint(position), 0, len(axis) - 1).astype(int)
+    return np.asarray(np.clip(np.rint(position), 0, len(axis) - 1), dtype=int)
 
 
 def _draw_spine(hu: FloatArray, axes: _Axes, size: float, rng: np.random.Generator) -> None:
@@ -181,9 +181,8 @@ def _smooth_noise(shape: tuple[int, ...], rng: np.random.Generator, coarse: int)
     return grown
 
 
-def _scan(hu: FloatArray, spacing: tuple[float, float, float], rng: np.random.Generator) -> AnyArray:
+def _scan(hu: FloatArray, rng: np.random.Generator) -> AnyArray:
     """Add the blur and noise of a scanner and round to int16 HU."""
     noise = rng.normal(size=hu.shape).astype(np.float32) * rng.uniform(12, 28)
     blurred = gaussian_filter(hu + noise, sigma=[0.6, 0.6, 0.0])
-    assert spacing[2] > 0
-    return np.clip(np.rint(blurred), -1024, 3071).astype(np.int16)
+    return np.asarray(np.clip(np.rint(blurred), -1024, 3071), dtype=np.int16)

@@ -64,7 +64,9 @@ def _slices(chest: Chest, study_id: str, seed: int) -> Iterator[tuple[str, bytes
     base.Rows, base.Columns = rows, columns
     base.PixelSpacing = [_decimal(s) for s in (chest.grid.spacing[1], chest.grid.spacing[0])]
     base.SliceThickness = _decimal(chest.grid.spacing[2])
-    base.ImageOrientationPatient = [_decimal(v) for v in (*chest.grid.directions[:, 0] * [-1, -1, 1], *chest.grid.directions[:, 1] * [-1, -1, 1])]
+    base.ImageOrientationPatient = [
+        _decimal(v) for v in (*chest.grid.directions[:, 0] * [-1, -1, 1], *chest.grid.directions[:, 1] * [-1, -1, 1])
+    ]
     shuffled = np.random.default_rng([seed, 3, int(study_id[1:])]).permutation(count)
     for k in range(count):
         base.SOPInstanceUID = generate_uid(entropy_srcs=[str(seed), study_id, "slice", str(k)])
@@ -82,7 +84,7 @@ def _header(study_id: str, seed: int) -> Any:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import generate_uid
 
-    def uid(what: str) -> str:
+    def uid(what: str) -> Any:
         return generate_uid(entropy_srcs=[str(seed), study_id, what])
 
     header = Dataset()
