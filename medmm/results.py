@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from medmm.types import Kind
 
-SCHEMA = "medmm.metrics/1"
-
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -149,7 +147,7 @@ class FailedSample(_Strict):
 class Results(_Strict):
     """The content of `metrics.json`."""
 
-    schema_: Literal["medmm.metrics/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["medmm.metrics/1"] = Field(default="medmm.metrics/1", alias="schema")
     medmm: str
     disclaimer: str
     task: str

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -82,10 +83,14 @@ def _folder_entries(root: Path) -> list[Entry]:
             file = Path(folder, name)
             if file.is_symlink() or name in _IGNORED or not file.is_file():
                 continue
-            entries.append(Entry(str(file.relative_to(root)), file.stat().st_size, lambda file=file: file.open("rb")))
+            entries.append(Entry(str(file.relative_to(root)), file.stat().st_size, partial(_open_file, file)))
             if len(entries) > LIMITS.files:
                 break
     return entries
+
+
+def _open_file(file: Path) -> BinaryIO:
+    return file.open("rb")
 
 
 def _open_zip(root: Path) -> zipfile.ZipFile:
@@ -102,7 +107,7 @@ def _zip_entries(archive: zipfile.ZipFile) -> list[Entry]:
         if member.is_dir() or any(part in member.filename for part in _IGNORED):
             continue
         _refuse_unsafe(member)
-        entries.append(Entry(member.filename, member.file_size, lambda member=member: _open_member(archive, member)))
+        entries.append(Entry(member.filename, member.file_size, partial(_open_member, archive, member)))
     return sorted(entries, key=lambda entry: entry.name)
 
 

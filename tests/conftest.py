@@ -1,0 +1,54 @@
+"""What tests share: a small cohort with known truth, a model trained on it, and real patients."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medmm.shelf import examples
+
+TINY = ["--set", "voxels=13824", "--set", "width=32", "--epochs", "3", "--labels", "negative,positive"]
+"""Choices that make `medmm train` a matter of seconds."""
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a cohort of 40 synthetic patients as DICOM series: cohort.csv, truth.json, images/, masks/."""
+    from medmm.sources.phantom import make_phantom
+
+    folder = tmp_path_factory.mktemp("phantom")
+    make_phantom(folder, 60, seed=5, matrix=48)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model folder trained for three epochs on `phantom`: works in every way, knows little."""
+    out = tmp_path_factory.mktemp("model") / "tiny"
+    run_medmm("train", phantom / "cohort.csv", "--out", out, *TINY, check=True)
+    return out
+
+
+@pytest.fixture(scope="session")
+def patient_zip() -> Path:
+    """A real patient's CT as a zip of DICOM slices, shipped as an example."""
+    return next(e.path for e in examples() if e.model == "sts51")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of more real data, named by MEDMM_TEST_DATA; tests that need it are skipped without."""
+    folder = os.environ.get("MEDMM_TEST_DATA")
+    if not folder:
+        pytest.skip("MEDMM_TEST_DATA does not name a folder with sts51/ and dicom/")
+    return Path(folder)
+
+
+def run_medmm(*arguments: object, check: bool = False, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "medmm", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=check)
