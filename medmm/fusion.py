@@ -31,8 +31,6 @@ class WeightedSum(nn.Module):
         modalities: What the model reads.
     """
 
-    additive = True
-
     def __init__(self, width: int, modalities: tuple[Modality, ...]) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(()))
@@ -52,8 +50,6 @@ class Concatenation(nn.Module):
         width: Channels of every feature.
         modalities: What the model reads.
     """
-
-    additive = False
 
     def __init__(self, width: int, modalities: tuple[Modality, ...]) -> None:
         super().__init__()
@@ -76,8 +72,6 @@ class CrossAttention(nn.Module):
         modalities: What the model reads.
         heads: Attention heads.
     """
-
-    additive = False
 
     def __init__(self, width: int, modalities: tuple[Modality, ...], heads: int = 4) -> None:
         super().__init__()

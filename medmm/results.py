@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from medmm.types import Kind
 
+PREVALENCE_ARM = "prevalence"
+"""Name of the arm that gives everybody the class frequencies."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -17,7 +17,7 @@ TINY = ["--set", "voxels=13824", "--set", "width=32", "--epochs", "3", "--labels
 
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a cohort of 40 synthetic patients as DICOM series: cohort.csv, truth.json, images/, masks/."""
+    """Folder of a cohort of 60 synthetic patients as DICOM series: cohort.csv, truth.json, images/, masks/."""
     from medmm.sources.phantom import make_phantom
 
     folder = tmp_path_factory.mktemp("phantom")

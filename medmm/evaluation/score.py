@@ -18,6 +18,7 @@ from medmm.metrics.intervals import patient_weights, percentile_interval
 from medmm.metrics.thresholds import best_thresholds
 from medmm.prediction import DISCLAIMER
 from medmm.results import (
+    PREVALENCE_ARM,
     Arm,
     Bin,
     Calibration,
@@ -32,7 +33,6 @@ from medmm.results import (
 from medmm.store import FULL_ARM, Record
 from medmm.types import AnyArray, FloatArray, IntArray
 
-PREVALENCE_ARM = "prevalence"
 _COMPARED = ("auroc", "auroc_macro", "f1_macro", "brier", "log_loss")
 _ROC_POINTS = 200
 

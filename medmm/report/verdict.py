@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from medmm.evaluation.score import PREVALENCE_ARM
-from medmm.results import Arm, Comparison, Results, Value
+from medmm.results import PREVALENCE_ARM, Arm, Comparison, Results, Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,16 +220,19 @@ def _read_plane(header: Slice, modality: str) -> tuple[AnyArray, int]:
         stored = _decode(dataset, header)
         slope, intercept = _rescale(dataset, modality)
         padding = _padding_mask(dataset, stored)
-    if slope == int(slope) and intercept == int(intercept):
-        values: AnyArray = stored.astype(np.int32) * int(slope) + int(intercept)
-        fits = values.size and np.iinfo(np.int16).min <= values.min() and values.max() <= np.iinfo(np.int16).max
-        values = values.astype(np.int16) if fits else values.astype(np.float32)
-    else:
-        values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    values = _rescaled(stored, slope, intercept)
     if padding is None:
         return values, 0
     values[padding] = AIR_HU if modality == "CT" else values.min()
     return values, int(padding.sum())
+
+
+def _rescaled(stored: AnyArray, slope: float, intercept: float) -> AnyArray:
+    """Stored values in their unit: int16 where that is exact, else float32 (infinity is refused with the volume)."""
+    with np.errstate(over="ignore"):
+        values: AnyArray = stored.astype(np.float64) * slope + intercept
+        whole = slope.is_integer() and intercept.is_integer()
+        return values.astype(np.int16 if whole and np.abs(values).max(initial=0) < 1 << 15 else np.float32)
 
 
 def _decode(dataset: Any, header: Slice) -> AnyArray:
