@@ -9,6 +9,7 @@ DICOM speaks LPS+; `lps_to_ras` is the only bridge. Everything here is numpy.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -135,16 +136,9 @@ def reorient(array: AnyArray, affine: FloatArray) -> tuple[AnyArray, FloatArray]
 
 
 def _nearest_axes(directions: FloatArray) -> list[tuple[int, float]]:
-    """For each voxel axis the patient axis (0 x, 1 y, 2 z) it is nearest to, each used once, and its sign."""
-    cosines = np.abs(directions)
-    free_voxel, free_patient = {0, 1, 2}, {0, 1, 2}
-    found: dict[int, tuple[int, float]] = {}
-    while free_voxel:
-        voxel, patient = max(
-            ((v, p) for v in sorted(free_voxel) for p in sorted(free_patient)),
-            key=lambda pair: cosines[pair[1], pair[0]],
-        )
-        found[voxel] = (patient, float(np.sign(directions[patient, voxel])))
-        free_voxel.discard(voxel)
-        free_patient.discard(patient)
-    return [found[v] for v in range(3)]
+    """For each voxel axis the patient axis (0 x, 1 y, 2 z) it is nearest to, each used once, and its sign.
+
+    The product of cosines decides; some product is above zero whenever the axes are independent.
+    """
+    nearest = max(permutations(range(3)), key=lambda patient: np.abs(directions[patient, range(3)]).prod())
+    return [(patient, float(np.sign(directions[patient, voxel]))) for voxel, patient in enumerate(nearest)]

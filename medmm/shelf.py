@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,9 @@ def find_model(name: str | Path | None = None) -> Path:
     wanted = str(name or DEFAULT_MODEL)
     if wanted in model_names():
         return _ASSETS / "models" / wanted
-    if Path(wanted).is_dir():
-        return Path(wanted)
+    with suppress(OSError):  # no name the file system could hold
+        if Path(wanted).is_dir():
+            return Path(wanted)
     msg = f"Expected a model folder or one of the shipped models {', '.join(model_names())}; got neither."
     raise ModelError(msg)
 

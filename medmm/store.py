@@ -84,13 +84,13 @@ class RunStore:
         if fingerprint is None and not file.is_file():
             msg = f"Expected a run folder with {FILE}; there is none. Run `medmm eval run` first."
             raise StoreError(msg)
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(file, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
-        except sqlite3.Error:
+        except (OSError, sqlite3.Error):
             msg = "Expected a readable run store; it is damaged or cannot be written. Give another --out."
             raise StoreError(msg) from None
         if fingerprint is not None:

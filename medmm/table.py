@@ -39,7 +39,8 @@ def read_rows(path: str | Path, error: type[InputError]) -> list[Row]:
     if not rows:
         msg = "Expected a table with at least one row; got none."
         raise error(msg)
-    return rows
+    columns = dict.fromkeys(name for row in rows for name in row)  # lines of JSON need not name the same ones
+    return [{name: row.get(name, "") for name in columns} for row in rows]
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from medmm.errors import ArchiveError, NoImageError, TooLargeError
 from medmm.settings import LIMITS
 
+_ZIP = b"PK\x03\x04"
 _ENCRYPTED = 0x1
 _SYMLINK = 0o120000
 _IGNORED = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -63,16 +64,20 @@ def open_entries(path: str | os.PathLike[str]) -> Iterator[list[Entry]]:
         ArchiveError: If a zip cannot be read safely.
     """
     root = Path(path)
-    if root.is_dir():
+    try:
+        is_folder, is_file = root.is_dir(), root.is_file()
+    except OSError:  # no name the file system could hold, as when a note stands where a path should
+        is_folder = is_file = False
+    if is_folder:
         yield _checked(_folder_entries(root))
-    elif not root.is_file():
+    elif not is_file:
         msg = "Expected a file, folder or zip; there is nothing at the given path. Check its spelling."
         raise NoImageError(msg)
-    elif zipfile.is_zipfile(root):
+    elif _is_zip(root):
         with _open_zip(root) as archive:
             yield _checked(_zip_entries(archive))
     else:
-        yield _checked([Entry(root.name, root.stat().st_size, lambda: root.open("rb"))])
+        yield _checked([Entry(root.name, root.stat().st_size, partial(_open_file, root))])
 
 
 def _folder_entries(root: Path) -> list[Entry]:
@@ -90,13 +95,23 @@ def _folder_entries(root: Path) -> list[Entry]:
 
 
 def _open_file(file: Path) -> BinaryIO:
-    return file.open("rb")
+    try:
+        return file.open("rb")
+    except OSError:
+        msg = "Expected readable files; one cannot be opened. Check its permissions, or whether it is still there."
+        raise NoImageError(msg) from None
+
+
+def _is_zip(root: Path) -> bool:
+    """Whether it begins or ends like a zip: one that was cut short is still meant as one."""
+    with _open_file(root) as file:
+        return file.read(len(_ZIP)) == _ZIP or zipfile.is_zipfile(file)
 
 
 def _open_zip(root: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(root)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except Exception:  # foreign bytes: whatever zipfile throws means the same thing
         msg = "Expected a readable zip; this one is damaged. Make it again."
         raise ArchiveError(msg) from None
 
@@ -127,7 +142,7 @@ def _refuse_unsafe(member: zipfile.ZipInfo) -> None:
 def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BinaryIO:
     try:
         return io.BytesIO(archive.read(member))  # zipfile stops at the declared size and checks the CRC
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+    except Exception:  # foreign bytes: whatever zipfile or zlib throws means the same thing
         msg = "Expected readable zip members; one is damaged or packed in an unknown way. Make the zip again."
         raise ArchiveError(msg) from None
 

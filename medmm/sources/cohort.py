@@ -109,7 +109,7 @@ def read_cohort(path: str | Path, labels: tuple[str, ...] | None = None, kind: K
     path = Path(path)
     rows = read_rows(path, CohortError)
     _check_columns(rows)
-    found_kind, found_labels = _label_space(rows)
+    found_kind, found_labels = _label_space(rows, labels)
     kind, labels = kind or found_kind, labels or found_labels
     root = path.resolve().parent
     cases = tuple(_case(row, root, kind, labels) for row in rows)
@@ -135,22 +135,23 @@ def _check_columns(rows: list[Row]) -> None:
         raise CohortError(msg)
 
 
-def _label_space(rows: list[Row]) -> tuple[Kind | None, tuple[str, ...]]:
+def _label_space(rows: list[Row], stated: tuple[str, ...] | None) -> tuple[Kind | None, tuple[str, ...]]:
     named = tuple(c.removeprefix("label__") for c in rows[0] if c.startswith("label__"))
     if named and "label" in rows[0]:
         msg = "Expected either a label column or label__<name> columns; got both. Keep one kind."
         raise CohortError(msg)
     if named:
         return "multilabel", named
-    values = sorted({row["label"] for row in rows if row.get("label")})
-    if not values:
+    present = {row["label"] for row in rows if row.get("label")}
+    if not present:
         return None, ()
+    values = stated or tuple(sorted(present))  # a table may lack a stated class
     if len(values) == 1:
         msg = "Expected at least two classes in the label column; got one. Nothing can be learned or measured."
         raise CohortError(msg)
     if len(values) == 2:
         return "binary", tuple(sorted(values, key=lambda v: not _sounds_negative(v)))
-    return "multiclass", tuple(values)
+    return "multiclass", values
 
 
 def _sounds_negative(label: str) -> bool:
@@ -227,6 +228,6 @@ def read_text(path: Path) -> str:
             msg = f"Expected a note of at most {LIMITS.note_chars:,} characters; the file is larger. Shorten it."
             raise TextError(msg)
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):  # no such file, no name a file could have, or bytes that are not UTF-8
         msg = "Expected a readable UTF-8 text file as note; it is missing or in another encoding."
         raise TextError(msg) from None

@@ -147,7 +147,7 @@ def _to_slice(entry: Entry, header: Any) -> Slice | str:
         return f"not an image ({modality})"
     if "LOCALIZER" in image_type or "SCOUT" in image_type:
         return "localizer"
-    if int(header.get("SamplesPerPixel", 1) or 1) != 1:
+    if int(header.get("SamplesPerPixel", 1) or 1) != 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR":
         return "colour picture, not a slice"
     if int(header.get("NumberOfFrames", 1) or 1) != 1:
         return "multi-frame object"

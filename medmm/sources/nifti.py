@@ -57,17 +57,18 @@ def read_study(entry: Entry) -> Study:
 
     content = _inflate(entry)
     try:
+        # The header as stored: an image's own copy has offset and scaling wiped.
+        _check_header(nibabel.Nifti1Header.from_fileobj(io.BytesIO(content)), len(content))
         image = nibabel.Nifti1Image.from_bytes(content)
-        _check_header(image.header, len(content))
         i, j, k = image.shape[:3]
         grid = Grid((i, j, k), _affine(image))
         array = _values(image)
+        unit, notices = _unit(array)
     except MedmmError:
         raise
     except (Exception, MemoryError):  # foreign bytes: whatever the parser throws means the same thing
         msg = "Expected a readable NIfTI image; this one is damaged. Convert it again."
         raise CorruptError(msg) from None
-    unit, notices = _unit(array)
     volume = Volume(array[np.newaxis], grid, unit, "CT" if unit == "HU" else "OT")
     provenance = Provenance(source="nifti", chosen=f"NIfTI volume of {i} x {j} x {k} voxels")
     return Study(volumes=(volume,), notices=notices, provenance=provenance)
@@ -145,7 +146,8 @@ def _values(image: Any) -> AnyArray:
         whole = data.astype(np.int16)
         if data.dtype.kind in "iu" or np.array_equal(whole, data):
             return whole
-    return data.astype(np.float32)
+    with np.errstate(over="ignore"):  # `Volume` refuses what becomes infinite
+        return data.astype(np.float32)
 
 
 def _unit(array: AnyArray) -> tuple[Unit, tuple[Notice, ...]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from medmm.errors import CorruptError, MedmmError, TooLargeError
 from medmm.geometry import Grid, lps_to_ras
-from medmm.settings import LIMITS
 from medmm.sources.archive import Entry
 from medmm.study import Notice, Provenance, Study, Volume
+from medmm.types import AnyArray
 
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
@@ -27,25 +28,33 @@ def read_study(entry: Entry) -> Study:
         A study whose volume is (1, columns, rows, 1), int16, 0 to 255.
 
     Raises:
-        TooLargeError, CorruptError: If over the voxel limit, or unreadable.
+        TooLargeError, CorruptError: If over the limit on pixels, or unreadable.
     """
     from PIL import Image
 
     try:
-        with entry.open() as file, warnings.catch_warnings(), Image.open(file, formats=("PNG", "JPEG")) as picture:
+        with entry.open() as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            columns, rows = picture.size
-            if columns * rows > LIMITS.voxels:
-                msg = f"Expected at most {LIMITS.voxels:,} pixels; the header states {columns * rows:,}. Make it smaller."
-                raise TooLargeError(msg)
-            grey = np.asarray(picture.convert("L"), dtype=np.int16)
+            with Image.open(file, formats=("PNG", "JPEG")) as picture:
+                grey = _grey(picture)
     except MedmmError:
         raise
+    except Image.DecompressionBombError:  # raised from the header, before a pixel is decoded
+        msg = "Expected a picture of ordinary size; the header states hundreds of millions of pixels. Make it smaller."
+        raise TooLargeError(msg) from None
     except (Exception, MemoryError):  # foreign bytes: whatever the decoder throws means the same thing
         msg = "Expected a readable PNG or JPEG picture; this one is damaged. Export it again."
         raise CorruptError(msg) from None
+    rows, columns = grey.shape
     array = grey.T[np.newaxis, :, :, np.newaxis]
     grid = Grid((columns, rows, 1), lps_to_ras(np.eye(4)))
     notice = Notice("W_NO_SCALE", "A picture has neither millimetres nor Hounsfield units; geometry is in pixels.")
     provenance = Provenance(source="picture", chosen=f"picture of {columns} x {rows} pixels")
     return Study(volumes=(Volume(array, grid, "intensity", "OT"),), notices=(notice,), provenance=provenance)
+
+
+def _grey(picture: Any) -> AnyArray:
+    """(rows, columns) int16, 0 to 255."""
+    if picture.mode.startswith("I"):  # 16 bits: Pillow's own conversion clips them instead of scaling
+        return (np.asarray(picture, dtype=np.int32) // 257).astype(np.int16)
+    return np.asarray(picture.convert("L"), dtype=np.int16)

@@ -21,7 +21,7 @@ Format = Literal["dicom", "zip", "nifti"]
 
 LABELS = ("negative", "positive")
 SPLITS = {"train": 0.6, "val": 0.15, "test": 0.25}
-_WRITERS: dict[str, Callable[[Chest, Path, str, int], Path]] = {"dicom": write_dicom, "zip": write_zip, "nifti": write_nifti}
+_WRITERS: dict[str, Callable[[Chest, Path, str], Path]] = {"dicom": write_dicom, "zip": write_zip, "nifti": write_nifti}
 _MATRIX = (48, 512)
 
 
@@ -64,20 +64,20 @@ def make_phantom(
             f"got n={n}, matrix={matrix}, format={image_format}."
         )
         raise CohortError(msg)
-    if (out / "cohort.csv").exists():
-        msg = "Expected a folder without a cohort; there is one already. Give another folder or delete it."
+    if any((out / part).exists() for part in ("cohort.csv", "images", "masks")):
+        msg = "Expected a folder without a cohort; there is one already, perhaps unfinished. Give another folder or delete it."
         raise CohortError(msg)
     design = _design(n, law, np.random.default_rng([seed, 0]))
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    (out / "masks").mkdir(exist_ok=True)
+    (out / "images").mkdir(parents=True)
+    (out / "masks").mkdir()
     rows, masks = [], {}
     for index, (split, image_finding, text_finding, label) in enumerate(design):
-        study_id = f"P{index:05d}"
+        study_id = f"S{seed}P{index:05d}"  # patients of another cohort are other patients
         chest = draw_chest(np.random.default_rng([seed, 1, index]), mass=bool(image_finding), matrix=matrix)
         note = write_note(np.random.default_rng([seed, 2, index]), finding=bool(text_finding))
-        image = _WRITERS[image_format](chest, out / "images", study_id, seed)
+        image = _WRITERS[image_format](chest, out / "images", study_id)
         if image_finding:
-            mask = write_nifti(Chest(chest.mask.astype(np.int16), chest.grid, chest.mask), out / "masks", study_id, seed)
+            mask = write_nifti(Chest(chest.mask.astype(np.int16), chest.grid, chest.mask), out / "masks", study_id)
             masks[study_id] = str(mask.relative_to(out))
         rows.append(_row(study_id, str(image.relative_to(out)), note, split, (image_finding, text_finding, label), law))
         if on_progress:

@@ -42,6 +42,9 @@ class Table:
         if values.shape != (2, 2) or not ((values >= 0) & (values <= 1)).all():
             msg = f"Expected a 2 x 2 table of probabilities; got {self.positive}."
             raise ValueError(msg)
+        if not 0 < values.sum() < 4:
+            msg = "Expected a table under which both labels occur; got only zeros or only ones."
+            raise ValueError(msg)
         if not (0 < self.image_rate < 1 and 0 < self.text_rate < 1):
             msg = f"Expected finding rates inside (0, 1); got {self.image_rate} and {self.text_rate}."
             raise ValueError(msg)
@@ -57,7 +60,7 @@ class Table:
             p00, p01, p10, p11 = (float(part) for part in text.split(","))
             return cls(((p00, p01), (p10, p11)))
         except ValueError:
-            msg = "Expected four probabilities p00,p01,p10,p11 between 0 and 1."
+            msg = "Expected four probabilities p00,p01,p10,p11 between 0 and 1, not all 0 and not all 1."
             raise CohortError(msg) from None
 
     @property

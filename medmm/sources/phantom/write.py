@@ -19,28 +19,28 @@ _INTERCEPT = -1024
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def write_dicom(chest: Chest, folder: Path, study_id: str, seed: int) -> Path:
+def write_dicom(chest: Chest, folder: Path, study_id: str) -> Path:
     """Write a folder of CT Image Storage files whose names do not tell the slice order."""
     target = folder / study_id
     target.mkdir()
-    for name, content in _slices(chest, study_id, seed):
+    for name, content in _slices(chest, study_id):
         (target / name).write_bytes(content)
     return target
 
 
-def write_zip(chest: Chest, folder: Path, study_id: str, seed: int) -> Path:
+def write_zip(chest: Chest, folder: Path, study_id: str) -> Path:
     """Write the same files as one zip with fixed time stamps."""
     target = folder / f"{study_id}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in _slices(chest, study_id, seed):
+        for name, content in _slices(chest, study_id):
             member = zipfile.ZipInfo(name, date_time=_ZIP_TIME)
             member.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(member, content)
     return target
 
 
-def write_nifti(chest: Chest, folder: Path, study_id: str, seed: int) -> Path:
-    """Write a gzipped NIfTI without time stamps. `seed` is not used: nothing here is random."""
+def write_nifti(chest: Chest, folder: Path, study_id: str) -> Path:
+    """Write a gzipped NIfTI without time stamps."""
     import gzip
 
     import nibabel
@@ -54,22 +54,22 @@ def write_nifti(chest: Chest, folder: Path, study_id: str, seed: int) -> Path:
     return target
 
 
-def _slices(chest: Chest, study_id: str, seed: int) -> Iterator[tuple[str, bytes]]:
+def _slices(chest: Chest, study_id: str) -> Iterator[tuple[str, bytes]]:
     """(file name, file content) of every slice."""
     from pydicom.uid import generate_uid
 
     columns, rows, count = chest.grid.shape
     lps = lps_to_ras(chest.grid.affine)
-    base = _header(study_id, seed)
+    base = _header(study_id)
     base.Rows, base.Columns = rows, columns
     base.PixelSpacing = [_decimal(s) for s in (chest.grid.spacing[1], chest.grid.spacing[0])]
     base.SliceThickness = _decimal(chest.grid.spacing[2])
     base.ImageOrientationPatient = [
         _decimal(v) for v in (*chest.grid.directions[:, 0] * [-1, -1, 1], *chest.grid.directions[:, 1] * [-1, -1, 1])
     ]
-    shuffled = np.random.default_rng([seed, 3, int(study_id[1:])]).permutation(count)
+    shuffled = np.random.default_rng(list(study_id.encode())).permutation(count)
     for k in range(count):
-        base.SOPInstanceUID = generate_uid(entropy_srcs=[str(seed), study_id, "slice", str(k)])
+        base.SOPInstanceUID = generate_uid(entropy_srcs=[study_id, "slice", str(k)])
         base.file_meta.MediaStorageSOPInstanceUID = base.SOPInstanceUID
         base.InstanceNumber = k + 1
         base.ImagePositionPatient = [_decimal(v) for v in (lps @ [0, 0, k, 1])[:3]]
@@ -80,12 +80,12 @@ def _slices(chest: Chest, study_id: str, seed: int) -> Iterator[tuple[str, bytes
         yield f"{shuffled[k]:04d}.dcm", buffer.getvalue()
 
 
-def _header(study_id: str, seed: int) -> Any:
+def _header(study_id: str) -> Any:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import generate_uid
 
     def uid(what: str) -> Any:
-        return generate_uid(entropy_srcs=[str(seed), study_id, what])
+        return generate_uid(entropy_srcs=[study_id, what])
 
     header = Dataset()
     header.file_meta = FileMetaDataset()

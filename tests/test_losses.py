@@ -1,0 +1,98 @@
+"""Losses against sums written out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from medmm.heads import Logits
+from medmm.losses import class_weights, classification_loss, total_loss
+
+NAN = float("nan")
+HARD = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+FUSED = torch.tensor([[2.0, 0.0], [1.0, -1.0], [0.0, 0.0], [3.0, 1.0]])
+IMAGE = torch.tensor([[0.5, 0.0], [0.0, 1.0], [9.0, -9.0], [1.0, 0.0]])
+TEXT = torch.tensor([[1.0, 1.0], [-9.0, 9.0], [0.0, 2.0], [0.0, 1.0]])
+PRESENT = {"image": torch.tensor([True, True, False, True]), "text": torch.tensor([True, False, True, True])}
+
+
+def cross_entropy(logits: torch.Tensor, target: torch.Tensor, weights: list[float]) -> float:
+    total, norm = 0.0, 0.0
+    for row, one_hot in zip(logits.tolist(), target.tolist(), strict=True):
+        k = one_hot.index(1.0)
+        total += weights[k] * (math.log(sum(map(math.exp, row))) - row[k])
+        norm += weights[k]
+    return total / norm
+
+
+def test_the_total_is_the_weighted_sum_over_what_is_present() -> None:
+    weights = [0.5, 2.0]
+    parts = {"fused": 1.0, "image": 0.3, "text": 0.7}
+    expected = (
+        1.0 * cross_entropy(FUSED[[0, 3]], HARD[[0, 3]], weights)  # samples that have both
+        + 0.3 * cross_entropy(IMAGE[[0, 1, 3]], HARD[[0, 1, 3]], weights)
+        + 0.7 * cross_entropy(TEXT[[0, 2, 3]], HARD[[0, 2, 3]], weights)
+    )
+    logits = Logits(FUSED, {"image": IMAGE, "text": TEXT})
+    found = total_loss("binary", logits, HARD, PRESENT, torch.tensor(weights), parts, 0.0)  # type: ignore[arg-type]
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("part", ["fused", "image", "text"])
+def test_a_part_left_out_weighs_nothing(part: str) -> None:
+    logits = Logits(FUSED, {"image": IMAGE, "text": TEXT})
+    both = {name: torch.ones(4, dtype=torch.bool) for name in PRESENT}
+    found = total_loss("binary", logits, HARD, both, torch.ones(2), {part: 2.0}, 0.0)  # type: ignore[arg-type]
+    alone = {"fused": FUSED, "image": IMAGE, "text": TEXT}[part]
+    assert float(found) == pytest.approx(2 * cross_entropy(alone, HARD, [1.0, 1.0]), rel=1e-5)
+
+
+def test_a_batch_with_nothing_to_learn_from_is_zero_and_can_be_differentiated() -> None:
+    fused = FUSED.clone().requires_grad_()
+    absent = {name: torch.zeros(4, dtype=torch.bool) for name in PRESENT}
+    loss = total_loss("binary", Logits(fused, {"image": IMAGE}), HARD, absent, torch.ones(2), {"fused": 1.0}, 0.0)  # type: ignore[arg-type]
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert fused.grad is not None
+    assert not fused.grad.any()
+
+
+def test_missing_labels_have_no_part_in_a_multilabel_loss() -> None:
+    logits = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.0, -2.0]])
+    target = torch.tensor([[1.0, NAN, 0.0], [NAN, 0.0, NAN]])
+    weights = torch.tensor([3.0, 1.0, 1.0])
+    expected = (3 * math.log1p(math.exp(-0.5)) + math.log1p(math.exp(2.0)) + math.log(2)) / 3
+    assert float(classification_loss("multilabel", logits, target, weights)) == pytest.approx(expected, rel=1e-5)
+    other = torch.where(target.isnan(), logits + 50, logits)
+    assert float(classification_loss("multilabel", other, target, weights)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_labels_all_missing_give_zero_and_no_gradient() -> None:
+    logits = torch.zeros(2, 3, requires_grad=True)
+    loss = classification_loss("multilabel", logits, torch.full((2, 3), NAN), torch.ones(3))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert not logits.grad.any()  # type: ignore[union-attr]
+
+
+def test_smoothing_spreads_its_share_over_all_classes() -> None:
+    logits, target = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[0.0, 1.0, 0.0]])
+    log_p = torch.log_softmax(logits.double(), 1)[0]
+    expected = -(0.9 * log_p[1] + 0.1 * log_p.mean())
+    assert float(classification_loss("multiclass", logits, target, torch.ones(3), 0.1)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_balanced_weights_are_scikit_learns() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = np.array([0] * 13 + [1] * 5 + [2] * 2)
+    found = class_weights("multiclass", torch.nn.functional.one_hot(torch.tensor(labels)).float())
+    assert found.tolist() == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=labels).tolist())
+
+
+def test_multilabel_weights_are_negatives_over_positives_among_the_known() -> None:
+    target = torch.tensor([[1.0, 0.0, 0.0], [0.0, NAN, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    assert class_weights("multilabel", target).tolist() == pytest.approx([3, 0.5, 3])  # a label never seen counts as seen once

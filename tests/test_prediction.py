@@ -1,0 +1,29 @@
+"""The JSON document of `medmm predict`."""
+
+from __future__ import annotations
+
+import json
+
+from medmm.prediction import DISCLAIMER, Answer, Prediction
+from medmm.study import Notice, Study
+
+
+def test_the_document_says_everything_and_is_plain_json() -> None:
+    answer = Answer({"no": 0.25, "yes": 0.75}, {"no": -1.0, "yes": 0.1}, ("yes",), calibrated=True)
+    single = {"text": Answer({"no": 0.4, "yes": 0.6}, {"no": 0.0, "yes": 0.0}, ("yes",), calibrated=False)}
+    notices = (Notice("W_NO_IMAGE", "No image was given."),)
+    made = Prediction("text", answer, single, Study().summary(), {"name": "m", "sha256": "0"}, notices, {"network": 0.12345})
+    assert json.loads(json.dumps(made.to_dict())) == {
+        "labels": ["no", "yes"],
+        "probabilities": {"no": 0.25, "yes": 0.75},
+        "called": ["yes"],
+        "calibrated": True,
+        "modalities": ["text"],
+        "by_modality": {"text": {"no": 0.4, "yes": 0.6}},
+        "geometry": None,
+        "series": {"source": "", "series": "", "rule": "", "left_out": []},
+        "model": {"name": "m", "sha256": "0"},
+        "warnings": [{"code": "W_NO_IMAGE", "message": "No image was given."}],
+        "seconds": {"network": 0.123},
+        "disclaimer": DISCLAIMER,
+    }

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from medmm.errors import NonFiniteError, NotHounsfieldError, TextError, TooLargeError
+from medmm.geometry import Grid
+from medmm.study import Note, Notice, Provenance, Study, Volume
+
+GRID = Grid((2, 3, 4), np.diag([1.0, 2.0, 3.0, 1.0]))
+
+
+def volume(value: float = 0, dtype: object = np.float32, unit: str = "HU") -> Volume:
+    return Volume(np.full((1, 2, 3, 4), value, dtype), GRID, unit, "CT")
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 3, 2, 4), (1, 2, 3, 4, 1)])
+def test_an_array_that_does_not_fit_its_grid_is_a_programming_error(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="matching its grid"):
+        Volume(np.zeros(shape, np.int16), GRID, "HU", "CT")
+
+
+def test_a_volume_has_a_largest_size() -> None:
+    shape = (1024, 1024, 257)
+    with pytest.raises(TooLargeError, match="268,435,456"):
+        Volume(np.broadcast_to(np.int16(0), (1, *shape)), Grid(shape, np.eye(4)), "HU", "CT")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_volume_is_finite(value: float) -> None:
+    with pytest.raises(NonFiniteError):
+        volume(value)
+
+
+@pytest.mark.parametrize(("value", "fits"), [(-32_768, True), (65_535, True), (-32_769, False), (65_536, False)])
+def test_hounsfield_units_have_bounds_and_intensities_have_none(value: float, fits: bool) -> None:
+    assert volume(value, unit="intensity").array.max() == value
+    if fits:
+        assert volume(value).array.max() == value
+    else:
+        with pytest.raises(NotHounsfieldError):
+            volume(value)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("  Cough.\r\nFever.\rPain.\n", "Cough.\nFever.\nPain."),
+        ("a\x00b\x07c\x9bd\u200be\u202ef\u2066g\ufeffh", "abcdefgh"),
+        ("tab\tand umlaut ä, 5 µg, ≥ 2 cm", "tab\tand umlaut ä, 5 µg, ≥ 2 cm"),
+        ("\u200b \n", ""),
+    ],
+)
+def test_a_note_is_cleaned_of_what_nobody_sees(written: str, kept: str) -> None:
+    assert Note(written).text == kept
+    assert bool(Note(written)) == bool(kept)
+
+
+def test_a_note_has_a_longest_length() -> None:
+    assert len(Note("x" * 32_768).text) == 32_768
+    with pytest.raises(TextError, match="32,769") as caught:
+        Note("SECRET" + "x" * 32_763)
+    assert "SECRET" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("study", "modalities"),
+    [
+        (Study(), set()),
+        (Study(note=Note(" ")), set()),
+        (Study(note=Note("x")), {"text"}),
+        (Study(volumes=(volume(),)), {"image"}),
+        (Study(volumes=(volume(),), note=Note("x")), {"image", "text"}),
+    ],
+)
+def test_modalities_are_what_is_present(study: Study, modalities: set[str]) -> None:
+    assert study.modalities == modalities
+
+
+def test_notices_are_added_at_the_end_of_a_new_study() -> None:
+    first, second = Notice("W_A", "a"), Notice("W_B", "b")
+    study = Study(notices=(first,))
+    assert study.with_notices(second).notices == (first, second)
+    assert study.notices == (first,)
+
+
+def test_summary_is_json_and_tells_geometry_and_provenance() -> None:
+    study = Study(
+        volumes=(volume(),), note=Note("SECRET"), provenance=Provenance("dicom", "CT series", "rule", (("localizer", 2),))
+    )
+    summary = json.loads(json.dumps(study.summary()))
+    assert summary["geometry"]["spacing_mm"] == [1.0, 2.0, 3.0]
+    assert (summary["geometry"]["unit"], summary["geometry"]["modality"]) == ("HU", "CT")
+    assert summary["left_out"] == [{"reason": "localizer", "files": 2}]
+    assert "SECRET" not in str(summary)
+    assert Study().summary()["geometry"] is None
