@@ -22,6 +22,7 @@ from medmm.ui.page import PACK_ROUTE, Page
 
 _STATIC = Path(__file__).parent / "static"
 _NOTE_CHARS = 32_768
+_FONT, _MONO = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # what the machine has: no font is fetched
 _HIDDEN: dict[str, Any] = {"api_visibility": "private"}  # hides, does not protect: every handler is public
 
 
@@ -79,15 +80,16 @@ def layout(page: Page) -> PageBlocks:
                 facts = gr.HTML(elem_id="facts")
             with gr.Column(scale=2, min_width=320):
                 gr.Markdown("### Examples", visible=bool(page.examples))
-                buttons = [gr.Button(e.title, size="sm", elem_classes="mm-example") for e in page.examples]
+                with gr.Row(elem_classes="mm-examples"):
+                    buttons = [gr.Button(e.title, size="sm", min_width=0, elem_classes="mm-example") for e in page.examples]
                 upload = gr.File(
-                    label="Or upload: a DICOM zip or files, NIfTI, PNG or JPEG", file_count="multiple", height=110, elem_id="upload"
+                    label="Or upload DICOM (zip or files), NIfTI, PNG, JPEG", file_count="multiple", height=150, elem_id="upload"
                 )
                 note = gr.Textbox(label="Clinical note", lines=4, max_length=_NOTE_CHARS, elem_id="note")
                 chosen = gr.Dropdown(models, value=models[0] if models else None, label="Model", elem_id="model")
+                about = gr.HTML(elem_id="about")
                 run = gr.Button("Run", variant="primary", elem_id="run")
                 answer = gr.HTML(elem_id="answer")
-                about = gr.HTML(elem_id="about")
         opened = [viewer, facts, token, answer, upload]
         for index, button in enumerate(buttons):
             button.click(_example(page, index), None, [*opened, note, chosen], api_name=f"example_{index}", **_HIDDEN)
@@ -157,6 +159,7 @@ def _settings(page: Page) -> dict[str, Any]:
         "state_session_capacity": 100,
         "strict_cors": True,
         "allowed_paths": [],
+        "theme": gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=_FONT, font_mono=_MONO),
         "css_paths": [_STATIC / "page.css"],
         "app_kwargs": {
             "docs_url": None,

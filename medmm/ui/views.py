@@ -40,6 +40,7 @@ def result(prediction: dict[str, Any], model: dict[str, Any]) -> str:
         _track_record(prediction, model),
         _by_modality(prediction),
         _warnings(prediction["warnings"]),
+        _text_used(prediction),
         f'<p class="mm-muted">{escape(_timing(prediction))} Model {escape(prediction["model"]["name"])}, '
         f"{escape(prediction['model']['sha256'][:12])}.</p>",
         f'<p class="mm-banner">{escape(DISCLAIMER)}</p>',
@@ -51,13 +52,13 @@ def model_facts(model: dict[str, Any]) -> str:
     """What the model is and how good it was measured to be, in one paragraph."""
     results = model["results"]
     if results is None:
-        return f'<p class="mm-muted">Model {escape(model["name"])}: not measured on unseen patients.</p>'
+        return f'<p class="mm-about">Model <b>{escape(model["name"])}</b>: not measured on unseen patients.</p>'
     full = results["arms"][0]
     ranking = full["metrics"].get("auroc") or full["metrics"].get("auroc_macro")
     auroc = _interval(ranking)
     return (
-        f'<p class="mm-muted">Model <b>{escape(model["name"])}</b>, {escape(results["question"] or results["task"])} '
-        f"On {full['n']} unseen studies of {full['patients']} patients: AUROC {auroc}, "
+        f'<p class="mm-about">Model <b>{escape(model["name"])}</b>: {escape(results["question"] or results["task"])} '
+        f"On {full['n']} studies of {full['patients']} patients it had not seen: AUROC {auroc}, "
         f"macro-F1 {_interval(full['metrics']['f1_macro'])}.{_modesty(ranking)}</p>"
     )
 
@@ -71,7 +72,7 @@ def _modesty(ranking: dict[str, Any]) -> str:
 def _bar(label: str, p: float, *, called: bool) -> str:
     mark = ' <span class="mm-called">called</span>' if called else ""
     return (
-        f'<div class="mm-bar"><span class="mm-label">{escape(label)}{mark}</span>'
+        f'<div class="mm-bar"><span class="mm-label">{_readable(label)}{mark}</span>'
         f'<span class="mm-track"><span class="mm-fill" style="width:{p:.1%}"></span></span>'
         f'<span class="mm-number">{p:.1%}</span></div>'
     )
@@ -97,7 +98,7 @@ def _sentence(label: str, p: float, calibration: dict[str, Any]) -> str:
     nearest = min(calibration["bins"], key=lambda b: abs(b["predicted"] - p))
     hits = round(nearest["observed"] * nearest["count"])
     return (
-        f"Of {nearest['count']} unseen patients given about {nearest['predicted']:.0%} for {escape(label)}, "
+        f"Of {nearest['count']} unseen patients given about {nearest['predicted']:.0%} for {_readable(label)}, "
         f"{hits} ({nearest['observed']:.0%}, 95 % interval {nearest['low']:.0%} to {nearest['high']:.0%}) had it."
     )
 
@@ -108,7 +109,7 @@ def _by_modality(prediction: dict[str, Any]) -> str:
         return ""
     labels = list(prediction["probabilities"])
     shown = labels[1:] if len(labels) == 2 else labels
-    head = "".join(f"<th>{escape(label)}</th>" for label in shown)
+    head = "".join(f"<th>{_readable(label)}</th>" for label in shown)
     rows = [(_NAMES.get(name, name), p) for name, p in single.items()] + [("together", prediction["probabilities"])]
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{p[label]:.1%}</td>" for label in shown)}</tr>' for name, p in rows
@@ -121,8 +122,19 @@ def _warnings(warnings: list[dict[str, str]]) -> str:
     return f'<ul class="mm-warnings">{items}</ul>' if items else ""
 
 
+def _text_used(prediction: dict[str, Any]) -> str:
+    """The part of the note that was read, when it was cut."""
+    if not any(w["code"] == "W_NOTE_CUT" for w in prediction["warnings"]):
+        return ""
+    return f'<details><summary>The text that was read</summary><div class="mm-used">{escape(prediction["text_used"])}</div></details>'
+
+
 def _timing(prediction: dict[str, Any]) -> str:
     return f"{sum(prediction['seconds'].values()):.2f} s."
+
+
+def _readable(label: str) -> str:
+    return escape(label.replace("_", " "))
 
 
 def _interval(value: dict[str, Any] | None) -> str:

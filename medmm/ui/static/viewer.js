@@ -36,7 +36,7 @@ function draw() {
   }
   if (canvas.width !== columns || canvas.height !== rows) {
     canvas.width = columns; canvas.height = rows;
-    canvas.style.aspectRatio = `${columns * study.spacing[v.across]} / ${rows * study.spacing[v.down]}`;
+    canvas.style.setProperty('--ratio', (columns * study.spacing[v.across]) / (rows * study.spacing[v.down]));
   }
   context.putImageData(picture, 0, 0);
   const total = study.shape[v.through];
