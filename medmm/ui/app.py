@@ -85,6 +85,7 @@ def layout(page: Page) -> PageBlocks:
                 upload = gr.File(
                     label="Or upload DICOM (zip or files), NIfTI, PNG, JPEG", file_count="multiple", height=150, elem_id="upload"
                 )
+                upload.preprocess = _paths  # type: ignore[method-assign]  # Gradio's leaves an empty file beside each upload
                 note = gr.Textbox(label="Clinical note", lines=4, max_length=_NOTE_CHARS, elem_id="note")
                 chosen = gr.Dropdown(models, value=models[0] if models else None, label="Model", elem_id="model")
                 about = gr.HTML(elem_id="about")
@@ -117,6 +118,10 @@ def _upload(page: Page) -> Any:
         return (*page.open_upload(files, str(request.session_hash)), "", None)
 
     return open_upload
+
+
+def _paths(payload: Any) -> list[str] | None:
+    return None if payload is None else [file.path for file in payload]
 
 
 def _run(page: Page) -> Any:

@@ -1,6 +1,10 @@
 // A CT viewer on a 2-D canvas. The whole volume is in the browser as 16-bit Hounsfield units, so moving
 // through slices and changing the window never asks the server.
 // Order of voxels as packed: slices to Superior, rows to Posterior, columns to Left.
+// Gradio's upload bar closes a stream that cannot be closed, and warns of itself each time; that says nothing about this page.
+const warn = console.warn;
+console.warn = (...words) => { if (words[0] !== 'Method not implemented.') warn.apply(console, words); };
+
 const $ = (name) => element.querySelector('.' + name);
 const canvas = $('mm-canvas'), range = $('mm-range'), plane = $('mm-plane'), presets = $('mm-presets');
 const context = canvas.getContext('2d');

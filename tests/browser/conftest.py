@@ -1,0 +1,128 @@
+"""A served page and a Chromium that listens to everything it says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@dataclass
+class Server:
+    """A running `medmm demo`: its address, its process and the folder its files are in."""
+
+    url: str
+    process: subprocess.Popen[str]
+    temp: Path
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal and wait for the end."""
+        with self.process:
+            self.process.send_signal(how)
+
+    def files(self) -> list[Path]:
+        """Every file it holds at the moment."""
+        return [p for p in self.temp.rglob("*") if p.is_file()]
+
+
+@dataclass
+class Visit:
+    """A page and what happened on it."""
+
+    page: Page
+    console: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    def open_example(self, index: int) -> None:
+        """Click an example and wait until its scan is shown."""
+        self.page.click(f".mm-example >> nth={index}")
+        self.wait_for_scan()
+
+    def upload(self, *files: Path) -> None:
+        """Hand files to the upload box."""
+        self.page.set_input_files("#upload input[type=file]", [str(f) for f in files])
+
+    def wait_for_scan(self) -> None:
+        """Until a slice is drawn."""
+        self.page.wait_for_selector(".mm-viewer[data-state=open]", timeout=60_000)
+        self.page.wait_for_selector("[data-drawn]", timeout=10_000)
+
+    def run(self) -> str:
+        """Press Run; the text of the answer."""
+        self.page.click("#run")
+        self.page.wait_for_selector("#answer .mm-result, #answer .mm-error", timeout=120_000)
+        return self.page.inner_text("#answer")
+
+    def drawn(self) -> str:
+        """Plane, slice, width and level on the canvas."""
+        self.page.wait_for_timeout(150)
+        return str(self.page.evaluate("document.querySelector('[data-drawn]').dataset.drawn"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium: the system's, else playwright's own."""
+    path = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        except Exception as error:
+            if os.environ.get("MEDMM_REQUIRE_BROWSER"):
+                raise
+            pytest.skip(f"no Chromium here: {type(error).__name__}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[..., Server]]:
+    """Starts pages: `serve(temp)` as `medmm demo`, `serve(temp, "app.py")` as a Space does."""
+    started: list[Server] = []
+
+    def start(temp: Path, *command: str) -> Server:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        temp.mkdir(exist_ok=True)
+        environment = os.environ | {"TMPDIR": str(temp), "GRADIO_SERVER_PORT": str(port)}
+        arguments = [sys.executable, *(command or ("-m", "medmm", "demo", "--port", str(port)))]
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+        started.append(Server(f"http://127.0.0.1:{port}/", process, temp))
+        assert process.stdout is not None
+        assert any("being served" in line for line in process.stdout), "the page ended without being served"
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """One page for all tests that do not stop it."""
+    return serve(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture
+def visit(chromium: Browser, server: Server) -> Iterator[Visit]:
+    """A fresh visitor of the served page."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    found = Visit(context.new_page())
+    found.page.on("console", lambda m: found.console.append(f"{m.type}: {m.text}"))
+    found.page.on("pageerror", lambda e: found.console.append(f"pageerror: {e}"))
+    found.page.on("request", lambda r: found.hosts.add(r.url.split("/")[2]) if r.url.startswith(("http", "ws")) else None)
+    found.page.goto(server.url)
+    found.page.wait_for_selector("#run")
+    yield found
+    context.close()
