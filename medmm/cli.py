@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from medmm.errors import InputError, MedmmError
+from medmm.errors import InputError, MedmmError, ModelError
 from medmm.prediction import DISCLAIMER
 from medmm.types import OnProgress
 
@@ -122,7 +122,10 @@ def train(
             cohort, out, config, folds=int(folds) if folds and folds.isdigit() else folds,
             labels=tuple(labels.split(",")) if labels else None, device=device, on_progress=on_progress,
         )  # fmt: skip
-    typer.echo(f"Model folder ready: {result.n_train} training and {result.n_val} validation studies.", err=True)
+    if result.best_epoch < 0:
+        typer.echo("This run was finished before; nothing was done.", err=True)
+    else:
+        typer.echo(f"Model folder ready: {result.n_train} training and {result.n_val} validation studies.", err=True)
     _exit_if_failed(len(result.failures))
 
 
@@ -197,7 +200,7 @@ def eval_schema() -> None:
     """Print the JSON schema of metrics.json."""
     from medmm.results import Results
 
-    _print_json(Results.model_json_schema(by_alias=True))
+    _print_json(Results.model_json_schema(by_alias=True, mode="serialization"))
 
 
 @models_app.command("ls")
@@ -217,7 +220,12 @@ def models_show(name: Annotated[str, typer.Argument(help="Name of a shipped mode
     """Print a model's card."""
     from medmm.shelf import find_model
 
-    typer.echo((find_model(name) / "card.md").read_text(encoding="utf-8"))
+    try:
+        card = (find_model(name) / "card.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        msg = "Expected a model folder with a card.md; there is none that can be read."
+        raise ModelError(msg) from None
+    typer.echo(card)
 
 
 def _print_summary(results: Any) -> None:

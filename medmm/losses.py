@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch.nn import functional
 
@@ -53,7 +56,7 @@ def total_loss(
     target: torch.Tensor,
     present: dict[Modality, torch.Tensor],
     class_weight: torch.Tensor,
-    parts: dict[str, float],
+    parts: Mapping[Any, float],
     smoothing: float,
 ) -> torch.Tensor:
     """The training loss of a batch.
@@ -64,12 +67,12 @@ def total_loss(
         target: (B, K).
         present: (B,) masks.
         class_weight: (K,) of `class_weights`.
-        parts: Weight of `fused` and of each modality.
+        parts: Weight of `fused` and of each modality; one left out weighs nothing.
         smoothing: Label smoothing.
     """
     several = torch.stack([mask.long() for mask in present.values()]).sum(0) > 1
-    terms = [(parts["fused"], logits.fused, several)]
-    terms += [(parts[name], single, present[name]) for name, single in logits.single.items()]
+    terms = [(parts.get("fused", 0.0), logits.fused, several)]
+    terms += [(parts.get(name, 0.0), single, present[name]) for name, single in logits.single.items()]
     total = logits.fused.sum() * 0.0  # keeps the graph when a batch has nothing to learn from
     for weight, predicted, rows in terms:
         if weight and bool(rows.any()):

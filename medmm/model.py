@@ -30,6 +30,8 @@ from medmm.types import MODALITIES, Kind, Modality
 class ImageConfig:
     """The image side: which encoder, its options, and how a volume becomes its input."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     recipe: VolumeRecipe
     encoder: str = "resnet"
     options: dict[str, Any] = field(default_factory=dict)
@@ -38,6 +40,8 @@ class ImageConfig:
 @dataclass(frozen=True, slots=True)
 class TextConfig:
     """The text side: which encoder, its options, and the longest note in tokens."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     encoder: str = "transformer"
     options: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +83,7 @@ class ModelConfig:
         return content
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> ModelConfig:
+    def from_dict(cls, content: Any) -> ModelConfig:
         """Rebuild from `to_dict`.
 
         Raises:

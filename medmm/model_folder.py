@@ -117,8 +117,8 @@ def attach_results(folder: Path, results: Results) -> None:
         ModelError: If the folder is not a sound model folder.
         PredictionsError: If the results are about other labels.
     """
-    check_manifest(folder, _REQUIRED)
-    config = ModelConfig.from_dict(_read_json(folder / "config.json")["model"])
+    check_manifest(folder, _REQUIRED, _OPTIONAL)
+    config = ModelConfig.from_dict(_read_json(folder / "config.json").get("model"))
     if results.labels != config.labels:
         msg = f"Expected results about {', '.join(config.labels)}; they are about {', '.join(results.labels)}."
         raise PredictionsError(msg)
@@ -134,25 +134,26 @@ def load_model_folder(folder: str | Path, device: torch.device) -> ModelFolder:
         ModelError: With the reason.
     """
     folder = Path(folder)
-    digest = check_manifest(folder, _REQUIRED)
+    digest = check_manifest(folder, _REQUIRED, _OPTIONAL)
     content = _read_json(folder / "config.json")
     if content.get("format") != FORMAT:
         msg = f"Expected model folder format {FORMAT}; got {content.get('format')!r}. Use the medmm version that wrote it."
         raise ModelError(msg)
-    config = ModelConfig.from_dict(content["model"])
-    model = MultimodalClassifier(config)
+    config = ModelConfig.from_dict(content.get("model"))
+    model = _build(config)
     load_weights(model, folder / "model.safetensors")
     model.to(device).eval()
     preprocessor = _read_preprocessor(folder, config)
     _check_golden(model, preprocessor, _read_json(folder / "golden.json"))
     calibration, thresholds = _read_json(folder / "calibration.json"), _read_json(folder / "thresholds.json")
+    results = _read_results(folder / "results.json")
     return ModelFolder(
         name=folder.resolve().name,
         model=model,
         preprocessor=preprocessor,
-        calibrators={name: Calibrator.from_dict(config.kind, entry) for name, entry in calibration.items()},
-        thresholds={name: _threshold_of(entry) for name, entry in thresholds.items()},
-        results=_read_results(folder / "results.json"),
+        calibrators={name: _calibrator_of(config, entry) for name, entry in calibration.items()},
+        thresholds={name: _threshold_of(config, entry) for name, entry in thresholds.items()},
+        results=results,
         prevalence=tuple(content["prevalence"]) if content.get("prevalence") else None,
         card=(folder / "card.md").read_text(encoding="utf-8"),
         digest=digest,
@@ -183,10 +184,24 @@ def _golden_study(preprocessor: Preprocessor) -> Study:
 
 def _check_golden(model: MultimodalClassifier, preprocessor: Preprocessor, stored: dict[str, list[float]]) -> None:
     found = golden_logits(model, preprocessor)
-    same = set(found) == set(stored) and all(np.allclose(found[n], stored[n], atol=_GOLDEN_TOLERANCE, rtol=1e-3) for n in found)
-    if not same:
+    try:
+        same = all(np.allclose(found[n], stored[n], atol=_GOLDEN_TOLERANCE, rtol=1e-3) for n in found)
+    except (KeyError, TypeError, ValueError):
+        same = False
+    if not same or set(found) != set(stored):
         msg = "Expected the stored outputs for the fixed self-test input; got others. The weights or this installation are unsound."
         raise ModelError(msg)
+
+
+def _build(config: ModelConfig) -> MultimodalClassifier:
+    try:
+        return MultimodalClassifier(config)
+    except KeyError as error:
+        msg = f"{error.args[0]} The model was made with a plug-in that is not installed."
+        raise ModelError(msg) from None
+    except Exception:  # foreign options: every layer refuses in its own way
+        msg = "Expected options that fit the encoders and the fusion; the network cannot be built from these."
+        raise ModelError(msg) from None
 
 
 def _read_preprocessor(folder: Path, config: ModelConfig) -> Preprocessor:
@@ -205,13 +220,25 @@ def _threshold_dict(thresholds: Thresholds) -> dict[str, Any]:
     return {"values": values, "policy": thresholds.policy, "split": thresholds.split}
 
 
-def _threshold_of(entry: Any) -> Thresholds:
+def _calibrator_of(config: ModelConfig, entry: Any) -> Calibrator:
+    calibrator = Calibrator.from_dict(config.kind, entry)
+    classes = len(config.labels)
+    if len(calibrator.bias) != classes or len(calibrator.slope) != (classes if config.kind == "multilabel" else 1):
+        msg = f"Expected calibration for {classes} labels; got entries for another number."
+        raise ModelError(msg)
+    return calibrator
+
+
+def _threshold_of(config: ModelConfig, entry: Any) -> Thresholds:
+    count = {"binary": 1, "multiclass": None, "multilabel": len(config.labels)}[config.kind]
     try:
         values = None if entry["values"] is None else tuple(map(float, entry["values"]))
-        return Thresholds(values, str(entry["policy"]), str(entry["split"]))
+        if (None if values is None else len(values)) == count and np.isfinite(values or ()).all():
+            return Thresholds(values, str(entry["policy"]), str(entry["split"]))
     except (KeyError, TypeError, ValueError):
-        msg = "Expected thresholds with values, policy and split for each pattern."
-        raise ModelError(msg) from None
+        pass
+    msg = "Expected finite thresholds, one for each decision, with policy and split, for each pattern."
+    raise ModelError(msg)
 
 
 def _read_results(path: Path) -> Results | None:

@@ -21,7 +21,7 @@ class Value(_Strict):
 
     Attributes:
         value: Point estimate on the scored samples; null when undefined.
-        low, high: Interval; null when undefined in half of the replicates or more.
+        low, high: Interval; null when defined in fewer than half of the replicates.
         defined: Replicates in which the metric was defined.
         reason: Why it is undefined, null otherwise.
         better: Which way is better; `target` for slopes and intercepts.
@@ -46,10 +46,19 @@ class Bin(_Strict):
 
 
 class Calibration(_Strict):
-    """Verdict and diagram of one label's probabilities; see `metrics.calibration.judge_calibration`."""
+    """Verdict and diagram of one label's probabilities; see `metrics.calibration.judge_calibration`.
+
+    Attributes:
+        calibrated: Whether chance explains the departure from being exactly right (p at least 0.05).
+        p_value: Of that test.
+        ece: Equal width, 15 bins.
+        ece_null_median, ece_null_high: Median and 97.5 % quantile of the ECE if the probabilities were
+            exactly right.
+        bins: Reliability diagram.
+    """
 
     calibrated: bool | None
-    unreliability_p: float | None
+    p_value: float | None
     ece: float | None
     ece_null_median: float | None
     ece_null_high: float | None
@@ -103,7 +112,7 @@ class Comparison(_Strict):
     """Paired difference of two arms on the samples both answered.
 
     Attributes:
-        better_arm, other_arm: The difference is first minus second.
+        first, second: Arms; the difference is first minus second.
         metric: Name.
         n: Samples in common.
         difference, low, high: With the same patients resampled for both.
@@ -121,7 +130,14 @@ class Comparison(_Strict):
 
 
 class Counts(_Strict):
-    """Where every sample of the scored split went."""
+    """Where every sample of the scored split went.
+
+    Attributes:
+        total: Samples, the sum of the next three.
+        scored, failed, unlabelled: What became of them.
+        patients: Patients of the scored samples.
+        failures: Failed samples by error code.
+    """
 
     total: int
     scored: int

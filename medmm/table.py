@@ -62,6 +62,11 @@ def _cell(value: Any) -> Any:
     return value
 
 
+def _unguarded(text: str) -> str:
+    """The cell as it was before `_cell` made it safe."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -73,7 +78,7 @@ def _is_number(text: str) -> bool:
 def _read_csv(path: Path) -> list[Row]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, strict=True)
-        names = reader.fieldnames or []
+        names = reader.fieldnames = [_unguarded(name) for name in reader.fieldnames or []]
         if len(set(names)) != len(names):
             msg = "repeated column"
             raise ValueError(msg)
@@ -82,7 +87,7 @@ def _read_csv(path: Path) -> list[Row]:
             if None in row:
                 msg = "more cells than columns"
                 raise ValueError(msg)
-            rows.append({k: (v or "").strip() for k, v in row.items()})
+            rows.append({k: _unguarded((v or "").strip()) for k, v in row.items()})
         return rows
 
 

@@ -18,7 +18,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
     """Write all parameters and buffers in one step; an interrupted write leaves the old file."""
     from safetensors.torch import save
 
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     replace_bytes(path, save(state))
 
 
@@ -69,12 +69,13 @@ def write_manifest(folder: Path, names: list[str]) -> None:
     replace_bytes(folder / MANIFEST, (json.dumps(digests, indent=2) + "\n").encode())
 
 
-def check_manifest(folder: Path, required: set[str]) -> str:
+def check_manifest(folder: Path, required: set[str], optional: set[str]) -> str:
     """Check every file of a model folder.
 
     Args:
         folder: Model folder.
         required: Files that must be listed.
+        optional: Files that must be listed if they are there.
 
     Returns:
         SHA-256 of the manifest: the identity of the model.
@@ -84,13 +85,14 @@ def check_manifest(folder: Path, required: set[str]) -> str:
     """
     try:
         content = (folder / MANIFEST).read_bytes()
-        digests = json.loads(content)
+        digests = dict(json.loads(content))
         listed = set(digests)
     except (OSError, ValueError, TypeError):
         msg = f"Expected a model folder with {MANIFEST}; there is none. Is training finished?"
         raise ModelError(msg) from None
-    if required - listed or any(Path(name).name != name for name in listed):
-        msg = f"Expected {', '.join(sorted(required))} in {MANIFEST}; the list is incomplete."
+    there = {name for name in optional if (folder / name).exists()}
+    if (required | there) - listed or any(Path(name).name != name for name in listed):
+        msg = f"Expected {', '.join(sorted(required | there))} in {MANIFEST}; the list is incomplete."
         raise ModelError(msg)
     for name, digest in digests.items():
         if not (folder / name).is_file() or _sha256(folder / name) != digest:

@@ -143,7 +143,9 @@ def test_attention_sees_the_tokens_of_the_other_modality_and_not_its_padding() -
     assert (fusion({**given, "text": given["text"]._replace(tokens=real)}, present) - before).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize(("wrong", "near"), [("wieghted", "weighted"), ("cross-attention", "cross_attention"), ("concatenate", "concat")])
+@pytest.mark.parametrize(
+    ("wrong", "near"), [("wieghted", "weighted"), ("cross-attention", "cross_attention"), ("concatenate", "concat")]
+)
 def test_a_misspelt_fusion_is_answered_with_the_nearest(wrong: str, near: str) -> None:
     with pytest.raises(KeyError, match=f"Did you mean '{near}'"):
         FUSIONS.get(wrong)

@@ -67,6 +67,11 @@ def test_csv_cells_cannot_become_formulas_and_numbers_stay_numbers(tmp_path: Pat
                                                 "plain", 'quo"te, comma\nline']  # fmt: skip
 
 
+def test_cells_made_safe_are_read_back_as_they_were(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", ["p__+ve"], [{"p__+ve": "+ve"}, {"p__+ve": "-ve"}, {"p__+ve": "'quoted'"}])
+    assert [row["p__+ve"] for row in read_rows(tmp_path / "t.csv", CohortError)] == ["+ve", "-ve", "'quoted'"]
+
+
 def test_a_csv_is_replaced_in_one_step(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", ["a"], [{"a": 1}])
 

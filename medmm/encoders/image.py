@@ -42,6 +42,7 @@ class ResNet(nn.Module):
     def forward(self, image: torch.Tensor) -> Encoded:
         """Encode (B, C, R, A, S) to tokens of the last map."""
         net = self.net
+        net.train(self.training and len(image) > 1)  # one sample has no batch statistics
         x = net.maxpool(net.act(net.bn1(net.conv1(image))))
         x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
         tokens = x.flatten(2).transpose(1, 2)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 from medmm.encoders import Encoded
+from medmm.errors import TaskError
 from medmm.types import Modality
+
+_OF_ITS_FOLDER = ("_name_or_path", "dtype", "transformers_version")  # entries of a config that say nothing of the network
+_RESERVED = 2  # positions some encoders (RoBERTa) keep for themselves
+_POOLER = "pooler."  # not used here, and absent from many checkpoints
 
 
 class NumberEmbedding(nn.Module):
@@ -112,11 +119,22 @@ class HuggingFace(nn.Module):
         nn.init.zeros_(self.numbers.project.bias)
 
     def load_pretrained(self, source: str) -> None:
-        """Take the weights of a local folder or hub repository; safetensors only, no remote code."""
+        """Take the weights of a local folder or hub repository; safetensors only, no remote code.
+
+        Raises:
+            TaskError: If they cannot be read, or do not fill the encoder.
+        """
         from transformers import AutoModel
 
-        pretrained = AutoModel.from_pretrained(source, trust_remote_code=False, use_safetensors=True)
-        self.net.load_state_dict(pretrained.state_dict())
+        with _refusing_source():
+            pretrained, found = AutoModel.from_pretrained(
+                source, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+            )
+            self.net.load_state_dict(pretrained.state_dict())
+        missing = sorted(name for name in found["missing_keys"] if not name.startswith(_POOLER))
+        if missing:
+            msg = f"Expected pretrained weights for the whole text encoder; missing {missing[:3]}. They would stay random."
+            raise TaskError(msg)
 
     def forward(self, ids: torch.Tensor, values: torch.Tensor, is_number: torch.Tensor, mask: torch.Tensor) -> Encoded:
         """Encode (B, T) notes; `mask` is True on real tokens."""
@@ -124,6 +142,45 @@ class HuggingFace(nn.Module):
         words = words + self.numbers(values) * is_number[..., None]
         tokens = self.net(inputs_embeds=words, attention_mask=mask.long()).last_hidden_state
         return Encoded(tokens, mask, _mean(tokens, mask))
+
+
+def read_pretrained(source: str) -> tuple[Any, dict[str, Any], int]:
+    """What a Hugging Face encoder needs beside its weights.
+
+    Args:
+        source: Local folder in hub layout, or hub name.
+
+    Returns:
+        Its `tokenizers.Tokenizer`, its configuration as a dictionary, and the longest input in tokens.
+
+    Raises:
+        TaskError: If they cannot be read, or do not fit each other.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    with _refusing_source():
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False).to_dict()
+        backend, longest = tokenizer.backend_tokenizer, int(tokenizer.model_max_length)
+    words, known = int(config.get("vocab_size") or 0), int(backend.get_vocab_size())
+    if not words / 2 <= known <= words:  # without its files transformers makes a tokenizer that knows no word
+        msg = f"Expected a tokenizer for the {words} words of the text encoder; got one of {known}. Is tokenizer.json there?"
+        raise TaskError(msg)
+    positions = config.get("max_position_embeddings")
+    longest = min(longest, positions - _RESERVED) if positions else longest
+    return backend, {key: value for key, value in config.items() if key not in _OF_ITS_FOLDER}, longest
+
+
+@contextmanager
+def _refusing_source() -> Iterator[None]:
+    try:
+        yield
+    except Exception:  # foreign files: parsers throw anything
+        msg = (
+            "Expected a Hugging Face text encoder as text_source: a folder or hub name with config.json, tokenizer.json and "
+            "safetensors weights; it could not be read."
+        )
+        raise TaskError(msg) from None
 
 
 def _spans(shape: torch.Size, share: float, device: torch.device) -> torch.Tensor:

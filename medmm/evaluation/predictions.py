@@ -39,6 +39,7 @@ class Predictions:
         model: Name and digest of the model, empty for a file.
         decided: How `called` was decided, by arm; empty when the rows carry no decisions.
         prevalence: Share of each label in the training data, when known.
+        notes: What had to be assumed in reading them.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Predictions:
     model: dict[str, str] = field(default_factory=dict)
     decided: dict[str, Decided] = field(default_factory=dict)
     prevalence: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def from_store(folder: str | Path) -> Predictions:
@@ -86,7 +88,8 @@ def from_file(path: str | Path, labels: tuple[str, ...] = (), kind: Kind | None 
     Columns: `sample_id`; `patient_id` (else every sample counts as a patient); `label` and
     `p__<class>` for each class, or `label__<name>` and `p__<name>` for multilabel; optional `arm`,
     `pattern`, `split`, `called` (names joined by `|`), `code` (reason of a failure). A single `p`
-    column of a binary task is the probability of the positive class.
+    column of a binary task is the probability of the positive class: the second label the task
+    states, else the last in alphabetical order, which is noted.
 
     Args:
         path: The file.
@@ -100,13 +103,20 @@ def from_file(path: str | Path, labels: tuple[str, ...] = (), kind: Kind | None 
     rows = read_rows(path, PredictionsError)
     columns = list(rows[0])
     found_kind, found_labels = _label_space(rows, columns, labels)
+    if kind is not None and (kind == "multilabel") != (found_kind == "multilabel"):
+        msg = f"Expected predictions of a {kind} task, as stated; the columns are those of a {found_kind} one."
+        raise PredictionsError(msg)
+    if not set(labels) <= set(found_labels):
+        msg = f"Expected columns for the labels {', '.join(labels)}, as stated; the file has {', '.join(found_labels)}."
+        raise PredictionsError(msg)
+    assumed = () if labels or "p" not in columns or f"p__{found_labels[0]}" in columns else (_assumption(found_labels[1]),)
     kind, labels = kind or found_kind, labels or found_labels
     records = tuple(_record(row, position, kind, labels) for position, row in enumerate(rows))
-    _check_unique(records)
+    _check_consistent(records)
     source = {"type": "file", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     stated = Decided("stated", "unknown: the file carries its own decisions")
     decided = {r.arm: stated for r in records} if "called" in columns else {}
-    return Predictions(kind, labels, records, source, decided=decided)
+    return Predictions(kind, labels, records, source, decided=decided, notes=assumed)
 
 
 def export(predictions: Predictions, path: Path) -> None:
@@ -133,18 +143,25 @@ def _label_space(rows: list[Row], columns: list[str], stated: tuple[str, ...]) -
         msg = "Expected a label column, or label__<name> columns; there is none."
         raise PredictionsError(msg)
     if not probabilities and "p" in columns:
-        values = sorted({row["label"] for row in rows if row["label"]})
-        if len(values) != 2 and len(stated) != 2:
+        values = stated or tuple(sorted({row["label"] for row in rows if row["label"]}))
+        if len(values) != 2:
             msg = f"Expected two classes beside a single p column; got {len(values)}. State the labels in a task."
             raise PredictionsError(msg)
-        return "binary", stated or (values[0], values[1])
+        return "binary", values
     if len(probabilities) < 2:
         msg = "Expected p__<class> columns for at least two classes, or one p column; got neither."
         raise PredictionsError(msg)
     return ("binary" if len(probabilities) == 2 else "multiclass"), probabilities
 
 
+def _assumption(positive: str) -> str:
+    return f"The single p column was taken as the probability of {positive}; state the labels in a task to say otherwise."
+
+
 def _record(row: Row, position: int, kind: Kind, labels: tuple[str, ...]) -> Record:
+    if not row["sample_id"]:
+        msg = "Expected a sample_id in every row; one is empty."
+        raise PredictionsError(msg)
     base: dict[str, Any] = {
         "sample_id": row["sample_id"],
         "patient_id": row.get("patient_id") or row["sample_id"],
@@ -157,8 +174,8 @@ def _record(row: Row, position: int, kind: Kind, labels: tuple[str, ...]) -> Rec
     if row.get("code"):
         return Record(**base, code=row["code"])
     called = tuple(name for name in row.get("called", "").split("|") if name)
-    if set(called) - set(labels):
-        msg = "Expected called to name known labels; got another one."
+    if set(called) - set(labels) or ("called" in row and kind != "multilabel" and len(called) != 1):
+        msg = "Expected called to name known labels, exactly one unless the task is multilabel; got something else."
         raise PredictionsError(msg)
     return Record(**base, probability=_probability(row, labels), called=called)
 
@@ -189,10 +206,14 @@ def _probability(row: Row, labels: tuple[str, ...]) -> tuple[float, ...]:
         raise PredictionsError(msg) from None
 
 
-def _check_unique(records: Sequence[Record]) -> None:
+def _check_consistent(records: Sequence[Record]) -> None:
+    """Every sample once in an arm, and of the same patient and truth in all of them."""
     keys = {(r.sample_id, r.arm) for r in records}
     if len(keys) < len(records):
         msg = f"Expected every sample once in an arm; {len(records) - len(keys)} rows repeat one. Aggregate them first."
+        raise PredictionsError(msg)
+    if len({(r.sample_id, r.patient_id, r.split, r.target) for r in records}) > len({r.sample_id for r in records}):
+        msg = "Expected the same patient, split and label for a sample in every arm; they differ. Correct the table."
         raise PredictionsError(msg)
 
 

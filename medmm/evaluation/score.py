@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 import medmm
-from medmm.errors import PredictionsError, TaskError
+from medmm.errors import LeakageError, PredictionsError, TaskError
 from medmm.evaluation.predictions import Predictions
 from medmm.evaluation.task import Task
 from medmm.metrics import Metric, Scores, catalogue, decide, point
@@ -63,18 +64,24 @@ def score(predictions: Predictions, task: Task) -> Results:
 
     Raises:
         TaskError: If thresholds would be chosen on the scored split, or on one that is not there.
+        LeakageError: If they would be chosen on patients that are scored.
         PredictionsError: If there is nothing to score.
     """
     rows = _scored_rows(predictions.records, task.split)
     usable = [r for r in rows if not r.failed and any(t is not None for t in r.target)]
-    if not usable:
-        msg = f"Expected labelled predictions in the split {task.split!r}; there are none. State another split in the task."
+    if not any(r.arm == FULL_ARM for r in usable):
+        msg = (
+            f"Expected labelled predictions in the split {task.split!r}, in no arm or the arm {FULL_ARM}; there are none. "
+            "State another split in the task, or leave the arm column out."
+        )
         raise PredictionsError(msg)
     patients = {p: i for i, p in enumerate(sorted({r.patient_id for r in usable}))}
     sides = _sides(predictions, usable, patients, task)
     sides.append(_prevalence_side(predictions, sides[0]))
-    replicates = [_replicates(side, len(patients), task) for side in sides]
-    arms = tuple(_measure(side, drawn, task) for side, drawn in zip(sides, replicates, strict=True))
+    with threadpool_limits(limits=1, user_api="blas"):  # sums split over threads would differ in their last digits
+        replicates = [_replicates(side, len(patients), task) for side in sides]
+        arms = tuple(_measure(side, drawn, task) for side, drawn in zip(sides, replicates, strict=True))
+        comparisons = _compare(sides, len(patients), task)
     full_rows = [r for r in rows if r.arm == FULL_ARM]
     return Results(
         medmm=medmm.__version__,
@@ -92,7 +99,7 @@ def score(predictions: Predictions, task: Task) -> Results:
         counts=_counts(full_rows),
         intervals=Intervals(replicates=task.intervals.replicates, seed=task.intervals.seed, level=task.intervals.level),
         arms=arms,
-        comparisons=_compare(sides, len(patients), task),
+        comparisons=comparisons,
         failed=tuple(FailedSample(sample_id=r.sample_id, code=r.code) for r in full_rows if r.failed),
         notes=_notes(arms, predictions, usable),
     )
@@ -133,16 +140,23 @@ def _decide(
     if kind == "multiclass":
         return decide(kind, probability), None, "most_probable", "none"
     if task.thresholds.policy == "max_f1_macro":
-        tuning = [r for r in predictions.records if r.arm == name and r.split == task.thresholds.split and not r.failed]
-        if not tuning:
-            msg = f"Expected predictions of the split {task.thresholds.split!r} to choose thresholds on; there are none."
-            raise TaskError(msg)
-        chosen = best_thresholds(kind, *_arrays(tuning))
+        chosen = best_thresholds(kind, *_arrays(_tuning_rows(name, rows, predictions, task.thresholds.split)))
         assert chosen is not None  # only multiclass has none
         return decide(kind, probability, chosen), tuple(map(float, chosen)), "max_f1_macro", task.thresholds.split
     value = task.thresholds.value if task.thresholds.policy == "fixed" else 0.5
     fixed = np.full(1 if kind == "binary" else len(labels), value)
     return decide(kind, probability, fixed), tuple(map(float, fixed)), "fixed", "none: not fitted to data"
+
+
+def _tuning_rows(name: str, rows: Sequence[Record], predictions: Predictions, split: str) -> list[Record]:
+    tuning = [r for r in predictions.records if r.arm == name and r.split == split and not r.failed]
+    if not tuning:
+        msg = f"Expected predictions of the split {split!r} to choose thresholds on; there are none."
+        raise TaskError(msg)
+    if shared := {r.patient_id for r in tuning} & {r.patient_id for r in rows}:
+        msg = f"Expected thresholds to be chosen on other patients than those scored; {len(shared)} are on both sides."
+        raise LeakageError(msg)
+    return tuning
 
 
 def _describe(name: str, rows: Sequence[Record]) -> str:
@@ -158,7 +172,9 @@ def _prevalence_side(predictions: Predictions, full: _Side) -> _Side:
     if predictions.prevalence is not None:
         share, where = np.asarray(predictions.prevalence), "training data"
     else:
-        share, where = np.nanmean(scores.target, axis=0), "scored samples themselves"
+        known = (~np.isnan(scores.target)).sum(0)
+        share = np.where(known > 0, np.nansum(scores.target, axis=0) / np.maximum(known, 1), 0.5)
+        where = "scored samples themselves"
     probability = np.tile(share, (len(scores), 1))
     if predictions.kind != "multilabel":
         probability /= probability.sum(1, keepdims=True)
@@ -284,21 +300,21 @@ def _common(a: Sequence[str], b: Sequence[str]) -> tuple[IntArray, IntArray]:
 
 def _counts(rows: Sequence[Record]) -> Counts:
     failed = Counter(r.code for r in rows if r.failed)
-    unlabelled = sum(not r.failed and all(t is None for t in r.target) for r in rows)
-    scored = len(rows) - sum(failed.values()) - unlabelled
+    answered = [r for r in rows if not r.failed]
+    scored = [r for r in answered if any(t is not None for t in r.target)]
     return Counts(
         total=len(rows),
-        scored=scored,
+        scored=len(scored),
         failed=sum(failed.values()),
-        unlabelled=unlabelled,
-        patients=len({r.patient_id for r in rows if not r.failed}),
+        unlabelled=len(answered) - len(scored),
+        patients=len({r.patient_id for r in scored}),
         failures=dict(sorted(failed.items())),
     )
 
 
 def _notes(arms: Sequence[Arm], predictions: Predictions, usable: Sequence[Record]) -> tuple[str, ...]:
     """What a reader must be told before he believes a number."""
-    notes = []
+    notes = list(predictions.notes)
     full = arms[0]
     rare = [f"{label} ({count})" for label, count in full.positives.items() if count < 20]
     if rare:
@@ -306,7 +322,8 @@ def _notes(arms: Sequence[Arm], predictions: Predictions, usable: Sequence[Recor
     if full.patients < full.n:
         notes.append(f"{full.n} samples of {full.patients} patients: intervals resample patients, not samples.")
     if not predictions.decided and predictions.kind != "multiclass" and full.decision.policy == "fixed":
-        notes.append(f"The predictions carry no decisions; F1 and its kin are at a fixed threshold of {full.decision.thresholds}.")
+        at = ", ".join(f"{t:g}" for t in full.decision.thresholds or ())
+        notes.append(f"The predictions carry no decisions; F1 and its kin are at a fixed threshold of {at}.")
     if predictions.prevalence is None:
         notes.append(
             "The class frequencies of the training data are not known; the prevalence row uses the scored samples themselves."

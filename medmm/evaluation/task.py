@@ -77,6 +77,13 @@ class Task(_Strict):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Task:
+        if len(set(self.labels)) < len(self.labels) or not all(self.labels) or any("|" in label for label in self.labels):
+            msg = "labels must be distinct, not empty and free of |"
+            raise ValueError(msg)
+        return self
+
     @property
     def digest(self) -> str:
         """SHA-256 of the content."""
@@ -100,12 +107,12 @@ def read_task(path: str | Path) -> Task:
         raise TaskError(msg)
     try:
         return Task.model_validate(yaml.safe_load(content) or {})
-    except yaml.YAMLError:
-        msg = "Expected YAML; the task file is not."
-        raise TaskError(msg) from None
     except ValidationError as error:
         where = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'task'}: {e['msg']}" for e in error.errors()[:5])
         msg = f"Expected a task file that follows the contract; it does not: {where}."
+        raise TaskError(msg) from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        msg = "Expected YAML; the task file is not."
         raise TaskError(msg) from None
 
 

@@ -44,6 +44,9 @@ class Metric:
 
 _ONE_CLASS = "needs both classes among the samples"
 _NO_CLASS = "the class neither occurs nor is called"
+_NO_POSITIVE = "the class does not occur"
+_NO_NEGATIVE = "no other class occurs"
+_NOT_CALLED = "the class is never called"
 _NO_FIT = "needs both classes, predictions that differ, and no perfect separation"
 _EMPTY = "needs at least one sample"
 
@@ -54,7 +57,7 @@ def catalogue(scores: Scores) -> list[Metric]:
     metrics = [
         Metric("f1_macro", c.f1_macro, "higher", _EMPTY, decision=True),
         *_headline("auroc", c.auroc, scores, "higher", _ONE_CLASS),
-        *_headline("auprc", c.auprc, scores, "higher", "needs a positive sample"),
+        *_headline("auprc", c.auprc, scores, "higher", _NO_POSITIVE),
         Metric("brier", calibration.brier, "lower", _EMPTY),
         Metric("log_loss", calibration.log_loss, "lower", _EMPTY),
     ]
@@ -67,7 +70,7 @@ def catalogue(scores: Scores) -> list[Metric]:
         metrics += [
             Metric(f"cal_slope{label}", partial(_slope, column=column), "target", _NO_FIT),
             Metric(f"cal_intercept{label}", partial(_intercept, column=column), "target", _NO_FIT),
-            Metric(f"cal_in_the_large{label}", partial(calibration.calibration_in_the_large, column=column), "target", _NO_FIT),
+            Metric(f"cal_in_the_large{label}", partial(calibration.calibration_in_the_large, column=column), "target", _ONE_CLASS),
         ]
     metrics += [
         Metric("balanced_accuracy", c.balanced_accuracy, "higher", _EMPTY, decision=True),
@@ -79,9 +82,14 @@ def catalogue(scores: Scores) -> list[Metric]:
         Metric(f"f1[{label}]", partial(_column, function=c.f1_by_class, index=k), "higher", _NO_CLASS, decision=True)
         for k, label in enumerate(scores.labels)
     ]
-    for name, function in (("sensitivity", c.sensitivity), ("specificity", c.specificity), ("precision", c.precision)):
+    rates = (
+        ("sensitivity", c.sensitivity, _NO_POSITIVE),
+        ("specificity", c.specificity, _NO_NEGATIVE),
+        ("precision", c.precision, _NOT_CALLED),
+    )
+    for name, function, undefined in rates:
         metrics += [
-            Metric(f"{name}[{scores.labels[k]}]", partial(_column, function=function, index=i), "higher", _NO_CLASS, decision=True)
+            Metric(f"{name}[{scores.labels[k]}]", partial(_column, function=function, index=i), "higher", undefined, decision=True)
             for i, k in enumerate(scores.positives)
         ]
     return metrics

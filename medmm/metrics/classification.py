@@ -1,6 +1,6 @@
 """Discrimination and decisions: AUROC, AUPRC, F1 by every name, and the counts they come from.
 
-Every function takes `Scores` and weights (n, R), one column a resampling, and returns R values (or
+Every function takes `Scores` and whole-number weights (n, R), one column a resampling, and returns R values (or
 (R, L), one a scored label). A column of ones is the plain metric, so a bootstrap replicate and a
 point estimate are the same code. NaN means undefined.
 """

@@ -4,41 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from medmm.metrics.classification import f1_macro
-from medmm.metrics.scores import Scores, decide
 from medmm.types import FloatArray, Kind
-
-_CANDIDATES = 400
 
 
 def best_f1_threshold(target: FloatArray, p: FloatArray) -> float:
     """The probability threshold with the highest macro-F1 of a two-class decision.
 
-    Of equally good thresholds the one nearest 0.5 is taken; each lies midway between two observed
-    probabilities.
+    Candidates are the midpoints between neighbouring observed probabilities and 0.5: every decision
+    that calls some samples each way. Of equally good ones the nearest to 0.5.
 
     Args:
-        target: (n,) 0 or 1.
+        target: (n,) 0 or 1, both present.
         p: (n,) probability of 1.
     """
-    values = np.unique(p)
-    middles = (values[1:] + values[:-1]) / 2
-    if len(middles) > _CANDIDATES:
-        middles = np.quantile(middles, np.linspace(0, 1, _CANDIDATES))
-    candidates = np.unique(np.r_[middles, 0.5])
-    both, truth = np.stack([1 - p, p], axis=1), np.stack([1 - target, target], axis=1)
-    patients = np.arange(len(p))
-
-    def quality(threshold: float) -> float:
-        called = decide("binary", both, np.array([threshold]))
-        scores = Scores("binary", ("no", "yes"), truth, both, called, patients)
-        return float(f1_macro(scores, np.ones((len(p), 1)))[0])
-
-    return float(max(candidates, key=lambda t: (round(quality(t), 12), -abs(t - 0.5))))
+    order = np.argsort(p)
+    values, hits = p[order], np.r_[0.0, np.cumsum(target[order])]
+    distinct = np.unique(values)
+    candidates = np.unique(np.r_[(distinct[1:] + distinct[:-1]) / 2, 0.5])
+    below = np.searchsorted(values, candidates, side="left")  # samples called negative
+    false_negative, called = hits[below], len(p) - below
+    true_positive = hits[-1] - false_negative
+    true_negative = below - false_negative
+    wrong = false_negative + called - true_positive
+    macro = true_positive / (2 * true_positive + wrong) + true_negative / (2 * true_negative + wrong)
+    best = np.flatnonzero(macro >= macro.max() - 1e-12)
+    return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 
 
 def best_thresholds(kind: Kind, target: FloatArray, probability: FloatArray) -> FloatArray | None:
     """Thresholds of highest macro-F1: (1,) if binary, (K,) if multilabel, None if multiclass (most probable wins).
+
+    A label that has not both values on the tuning split keeps 0.5.
 
     Args:
         kind: Kind of task.

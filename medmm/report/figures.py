@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +22,27 @@ _ACCENTS = ("#040404", "#050505", "#060606", "#070707")
 _VARIABLES = {_INK: "var(--ink)", _MUTED: "var(--muted)", _LINE: "var(--line)"} | {
     colour: f"var(--accent-{i})" for i, colour in enumerate(_ACCENTS)
 }
+_LABEL_LENGTH = 28
 _DASHES = ("solid", (0, (6, 2)), (0, (2, 2)), (0, (1, 3)))
 
 
+@contextmanager
+def _style() -> Iterator[None]:
+    """How every figure is drawn: text stays text, of any script, and is never read as a formula."""
+    import matplotlib
+
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none", "svg.hashsalt": "medmm", "font.family": "sans-serif", "text.parse_math": False,
+    }  # fmt: skip
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's browser brings the font
+        yield
+
+
+@_style()
 def reliability_figure(calibration: Calibration, label: str) -> str:
     """Observed against predicted frequency with Wilson intervals, and how many samples stand where."""
+    title, label = f"Reliability diagram of {label}", label if len(label) <= _LABEL_LENGTH else label[:_LABEL_LENGTH] + "..."
     figure, (axes, counts) = _figure(4.2, 4.6, rows=2, heights=(4, 1))
     axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=_DASHES[1])
     x = [b.predicted for b in calibration.bins]
@@ -35,11 +53,12 @@ def reliability_figure(calibration: Calibration, label: str) -> str:
     axes.errorbar(x, y, yerr=[below, above], fmt="o", color=_ACCENTS[0], markersize=5, linewidth=1.4, capsize=2)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"observed share of {label}")
     axes.set_xticklabels([])
-    counts.bar(x, [b.count for b in calibration.bins], width=0.02, color=_ACCENTS[0])
-    counts.set(xlim=(-0.02, 1.02), xlabel=f"predicted probability of {label}", ylabel="samples")
-    return _svg(figure, f"Reliability diagram of {label}")
+    counts.vlines(x, 0, [b.count for b in calibration.bins], color=_ACCENTS[0], linewidth=2)
+    counts.set(xlim=(-0.02, 1.02), ylim=(0, None), xlabel=f"predicted probability of {label}", ylabel="samples")
+    return _svg(figure, title)
 
 
+@_style()
 def roc_figure(arms: Sequence[Arm], label: str) -> str:
     """ROC curves of all arms for one label."""
     figure, (axes,) = _figure(4.2, 4.2)
@@ -54,10 +73,11 @@ def roc_figure(arms: Sequence[Arm], label: str) -> str:
     return _svg(figure, f"ROC curves of {label}")
 
 
+@_style()
 def forest_figure(arms: Sequence[Arm], metric: str) -> str:
     """One metric of every arm with its interval."""
     shown = [a for a in arms if a.metrics[metric].value is not None]
-    figure, (axes,) = _figure(6.2, 0.5 + 0.42 * len(shown))
+    figure, (axes,) = _figure(4.8, 0.6 + 0.4 * len(shown))
     for row, arm in enumerate(reversed(shown)):
         value = arm.metrics[metric]
         assert value.value is not None
@@ -91,14 +111,12 @@ def _figure(width: float, height: float, rows: int = 1, heights: Sequence[float]
 
 def _svg(figure: Figure, title: str) -> str:
     """The figure as an SVG element with a title for screen readers; the same input gives the same bytes."""
-    import matplotlib
-
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "medmm", "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="[^"]*_\d+"', "", text)  # numbered alike in every figure of a page, and referred to by nothing
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     text = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px; font-family: inherit", text)

@@ -23,15 +23,14 @@ def render_report(results: Results) -> str:
     environment.filters["number"] = number
     full = results.arms[0]
     shown = list(full.calibration)[:_MAX_LABELS]
-    curved = [arm for arm in results.arms if any(arm.roc.values())]
     page = environment.get_template("report.html.j2")
     return page.render(
         results=results,
         full=full,
         verdict=verdict(results),
         headline=headline_metrics(full),
-        forests=[forest_figure(results.arms, name) for name in headline_metrics(full)[:2]],
-        rocs={label: roc_figure(curved, label) for label in shown},
+        forests=[forest_figure(results.arms, name) for name in headline_metrics(full)[:2] if full.metrics[name].value is not None],
+        rocs={label: roc_figure(results.arms, label) for label in shown if full.roc[label]},
         diagrams={label: reliability_figure(full.calibration[label], label) for label in shown},
         left_out=len(full.calibration) - len(shown),
     )

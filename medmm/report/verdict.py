@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from medmm.results import PREVALENCE_ARM, Arm, Comparison, Results, Value
+from medmm.results import PREVALENCE_ARM, Arm, Calibration, Comparison, Results, Value
+
+_TELLING = 0.1
+"""A perfect model's calibration error by chance above which a sample is too small to vouch for calibration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +53,25 @@ def _discrimination(full: Arm) -> Sentence:
     text = f"It separates the classes with an AUROC of {number(value)} on {samples}"
     if value.low > 0.5:
         return Sentence("good", f"{text}: better than chance.")
+    if value.high is not None and value.high < 0.5:
+        return Sentence("bad", f"{text}: WORSE than chance.")
     return Sentence("open", f"{text}: chance (0.5) cannot be ruled out.")
 
 
 def _calibration(full: Arm) -> list[Sentence]:
-    sentences = []
-    for label, found in full.calibration.items():
-        if found.calibrated is None:
-            sentences.append(Sentence("open", f"Calibration of {label} cannot be judged."))
-            continue
-        error = f"error {found.ece:.3f}; a perfect model of this size scores up to {found.ece_null_high:.3f} by chance"
-        if found.calibrated:
-            sentences.append(Sentence("good", f"The probabilities of {label} are compatible with being calibrated ({error})."))
-        else:
-            p = "" if found.unreliability_p is None else f", p = {found.unreliability_p:.2g} against slope 1 and intercept 0"
-            sentences.append(
-                Sentence("bad", f"The probabilities of {label} are MISCALIBRATED ({error}{p}). Recalibrate before use.")
-            )
-    return sentences
+    return [_calibration_of(label, found) for label, found in full.calibration.items()]
+
+
+def _calibration_of(label: str, found: Calibration) -> Sentence:
+    if found.p_value is None or found.ece_null_high is None:
+        return Sentence("open", f"Calibration of {label} cannot be judged.")
+    p = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.2g}"
+    text = f"{p}; error {found.ece:.3f}, by chance alone up to {found.ece_null_high:.3f}"
+    if not found.calibrated:
+        return Sentence("bad", f"The probabilities of {label} are MISCALIBRATED ({text}). Recalibrate before use.")
+    if found.ece_null_high > _TELLING:
+        return Sentence("open", f"The probabilities of {label} show no sign of error, but so few samples could hide one ({text}).")
+    return Sentence("good", f"The probabilities of {label} are compatible with being calibrated ({text}).")
 
 
 def _against_trivial(results: Results) -> Sentence:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
+from medmm.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
 from medmm.errors import TaskError
+from medmm.fusion import FUSIONS
+from medmm.types import Modality
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +32,11 @@ class TrainConfig:
         patience: Epochs without a better validation macro-F1 after which training stops, counted once
             the learning rate has started to fall.
         batch_size, learning_rate, weight_decay, smoothing: Optimisation (AdamW, one cosine cycle).
-        loss_parts: Weight of the fused loss and of each modality's own.
+        loss_parts: Weight of the fused loss and of each modality's own; one left out weighs nothing.
         class_weights: `balanced` lets every class count alike, `none` leaves frequencies.
         voxels: Budget of one network input.
         max_tokens: Longest note.
-        width: Channels in which modalities meet.
+        width: Channels in which modalities meet; a multiple of the 4 attention heads.
         augment: Whether training images are varied.
         fractions: Shares of patients for train, val and test when the cohort states no split.
         precision: `bf16` mixed precision, `fp32`, or `auto`: bf16 on CUDA devices that have it.
@@ -40,22 +47,24 @@ class TrainConfig:
     image_encoder: str = "resnet"
     text_encoder: str = "transformer"
     text_source: str | None = None
-    modalities: tuple[str, ...] = ("image", "text")
-    epochs: int = 30
-    patience: int = 10
-    batch_size: int = 8
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    smoothing: float = 0.05
-    loss_parts: dict[str, float] = field(default_factory=lambda: {"fused": 1.0, "image": 0.5, "text": 0.5})
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("image", "text")
+    epochs: Annotated[int, Field(ge=1)] = 30
+    patience: Annotated[int, Field(ge=0)] = 10
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    learning_rate: Positive = 2e-3
+    weight_decay: NotNegative = 0.05
+    smoothing: Share = 0.05
+    loss_parts: dict[Literal["fused", "image", "text"], NotNegative] = field(
+        default_factory=lambda: {"fused": 1.0, "image": 0.5, "text": 0.5}
+    )
     class_weights: Literal["balanced", "none"] = "balanced"
-    voxels: int = 64**3
-    max_tokens: int = 256
-    width: int = 128
+    voxels: Annotated[int, Field(ge=8**3)] = 64**3
+    max_tokens: Annotated[int, Field(ge=8)] = 256
+    width: Annotated[int, Field(ge=4, multiple_of=4)] = 128
     augment: bool = True
-    fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)
+    fractions: tuple[Positive, Share, Share] = (0.6, 0.15, 0.25)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -78,12 +87,30 @@ def config_from(given: dict[str, Any], settings: list[str]) -> TrainConfig:
             msg = f"Expected --set with one of {', '.join(known)}; got {key!r}.{hint}"
             raise TaskError(msg)
         values[key] = _parsed(text)
+    return checked(values)
+
+
+def checked(values: dict[str, Any]) -> TrainConfig:
+    """Build a configuration that can be trained with.
+
+    Raises:
+        TaskError: If a value does not fit, or names something that is not there.
+    """
     try:
-        return TypeAdapter(TrainConfig).validate_python(values)
+        config = TypeAdapter(TrainConfig).validate_python(values)
+        FUSIONS.get(config.fusion)
+        IMAGE_ENCODERS.get(config.image_encoder)
+        TEXT_ENCODERS.get(config.text_encoder)
+    except KeyError as error:
+        raise TaskError(*error.args) from None
     except ValidationError as error:
         where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
         msg = f"Expected values that fit TrainConfig; these do not: {where}."
         raise TaskError(msg) from None
+    if config.text_encoder == "huggingface" and config.text_source is None:
+        msg = "Expected text_source with the text encoder huggingface; got none. Name a folder or a hub repository."
+        raise TaskError(msg)
+    return config
 
 
 def _parsed(text: str) -> Any:

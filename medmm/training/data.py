@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from medmm.encoders.text import read_pretrained
 from medmm.errors import CohortError, MedmmError
 from medmm.geometry import Grid
 from medmm.sources.cohort import Case
-from medmm.study import Volume
+from medmm.study import Study, Volume
 from medmm.training.config import TrainConfig
 from medmm.transforms.batch import Preprocessor, Sample
 from medmm.transforms.text import NoteTokenizer
@@ -101,9 +102,10 @@ def cache_samples(
 
 
 def _cached(case: Case, preprocessor: Preprocessor, file: Path) -> tuple[Path | None, Sample]:
-    if case.images and preprocessor.volume is not None and file.exists():
+    imaged = bool(case.images) and preprocessor.volume is not None
+    if imaged and file.exists():
         return file, _note_sample(case, preprocessor)
-    sample, _ = preprocessor.prepare(case.open())
+    sample, _ = preprocessor.prepare(case.open() if imaged else Study(note=case.read_note()))
     if sample.image is None:
         return None, sample
     partial = file.with_suffix(".partial")
@@ -139,9 +141,15 @@ def _first_volume(case: Case) -> tuple[Volume, ...]:
 
 def _make_tokenizer(cases: Sequence[Case], config: TrainConfig) -> NoteTokenizer:
     if config.text_source is not None:
-        from transformers import AutoTokenizer
-
-        pretrained = AutoTokenizer.from_pretrained(config.text_source, trust_remote_code=False)
-        return NoteTokenizer(pretrained.backend_tokenizer, min(config.max_tokens, pretrained.model_max_length))
-    notes = [note.text for case in cases if (note := case.read_note())]
+        backend, _, longest = read_pretrained(config.text_source)
+        return NoteTokenizer(backend, min(config.max_tokens, longest))
+    notes = [text for case in cases if (text := _note_text(case))]
     return NoteTokenizer.trained_on(notes, vocabulary=_VOCABULARY, max_tokens=config.max_tokens)
+
+
+def _note_text(case: Case) -> str:
+    try:
+        note = case.read_note()
+    except MedmmError:
+        return ""  # it will be reported when it is read for training
+    return note.text if note else ""

@@ -49,8 +49,9 @@ def fold_of_cases(cases: Sequence[Case], folds: int, seed: int) -> IntArray:
 
     classes = _classes(cases)
     patients = np.unique([c.patient_id for c in cases], return_inverse=True)[1]
-    if patients.max() + 1 < folds:
-        msg = f"Expected at least {folds} patients to divide; got {patients.max() + 1}. Use fewer folds or more patients."
+    most = min(int(patients.max()) + 1, int(np.bincount(classes).max()))
+    if not 2 <= folds <= most:
+        msg = f"Expected 2 to {most} folds of whole patients for this cohort; got {folds}. Use another number or more patients."
         raise CohortError(msg)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     fold = np.zeros(len(cases), dtype=int)
@@ -63,7 +64,7 @@ def fold_of_cases(cases: Sequence[Case], folds: int, seed: int) -> IntArray:
 
 def _divide(cases: Sequence[Case], shares: dict[str, float], seed: int) -> tuple[Case, ...]:
     patients = len({c.patient_id for c in cases})
-    parts = min(_PARTS, patients)
+    parts = min(_PARTS, patients, int(np.bincount(_classes(cases)).max()))
     fold = fold_of_cases(cases, parts, seed)
     bounds = np.rint(np.cumsum(list(shares.values())) / sum(shares.values()) * parts)
     names = list(shares)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import torch
 import medmm
 from medmm.card import render_card
 from medmm.device import choose_device
-from medmm.errors import CohortError, StoreError
+from medmm.encoders.text import read_pretrained
+from medmm.errors import CohortError, LeakageError, StoreError
 from medmm.model import ImageConfig, ModelConfig, MultimodalClassifier, TextConfig
 from medmm.model_folder import save_model_folder
 from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.table import write_csv
 from medmm.training.calibrate import Heldout, fit_decisions, heldout_logits, write_predictions
-from medmm.training.config import TrainConfig
+from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.fit import Examples, fit
 from medmm.training.split import fold_of_cases, split_cases
@@ -63,9 +65,9 @@ def train(
     """Train a classifier on a cohort.
 
     Weights are fitted on `train`; stopping, calibration and thresholds use `val`; `test` is never
-    opened. With `folds` every case is predicted once by weights that did not see it (written to
+    opened. With `folds` every other case is predicted once by weights that did not see it (written to
     `predictions.csv`), calibration and thresholds come from those predictions, and the final
-    weights are fitted on all cases for the same number of epochs: the honest way for small cohorts.
+    weights are fitted on all of these for the same number of epochs: the honest way for small cohorts.
 
     Run the same command again after an interruption: it goes on where it was and ends with the
     same model.
@@ -83,20 +85,21 @@ def train(
         CohortError, LeakageError: If the table cannot be trained on.
         StoreError: If `out` belongs to another run.
     """
-    out, config = Path(out), config or TrainConfig()
+    out, config = Path(out), checked((config or TrainConfig()).to_dict())
     table = read_cohort(cohort, labels=labels)
     if table.kind is None:
         msg = "Expected a label column, or label__<name> columns; the cohort has none. Nothing can be learned."
         raise CohortError(msg)
     _claim_run(out, {"medmm": medmm.__version__, "cohort": table.digest, "folds": folds, "labels": list(table.labels),
                      "config": config.to_dict()})  # fmt: skip
-    if (out / MANIFEST).exists():
-        return TrainResult(out, 0, 0, (), -1)
-    run = _Run(out, config, table, choose_device(device), on_progress)
-    cases = tuple(c for c in table.cases if c.target is not None)
-    result = run.by_folds(cases, folds) if folds else run.by_split(cases)
+    if not (out / MANIFEST).exists():
+        run = _Run(out, config, table, choose_device(device), on_progress)
+        cases = tuple(c for c in table.cases if c.target is not None)
+        result = run.by_split(cases) if folds is None else run.by_folds(cases, folds)
+    else:
+        result = TrainResult(out, 0, 0, _read_failures(out), -1)
     shutil.rmtree(out / "cache", ignore_errors=True)
-    for checkpoint in out.glob("checkpoint*.safetensors"):
+    for checkpoint in out.glob("checkpoint*.safetensors*"):
         checkpoint.unlink()
     return result
 
@@ -126,7 +129,8 @@ class _Run:
         return TrainResult(self.out, len(train_rows), len(val_rows), tuple(failures), best_epoch)
 
     def by_folds(self, labelled: Sequence[Case], folds: str | int) -> TrainResult:
-        """Predict every case from weights that did not see it, then fit the final weights on all."""
+        """Predict every case outside `test` from weights that did not see it, then fit the final weights on all of them."""
+        labelled = [c for c in labelled if c.split != "test"]
         fold = self._folds(labelled, folds)
         self._write_split(labelled, [f"fold {f}" for f in fold])
         preprocessor, kept, samples, failures = self._read(labelled, labelled)
@@ -154,6 +158,10 @@ class _Run:
         if not all(values) or len(set(values)) < 2:
             msg = f"Expected a column {folds!r} with a fold for every labelled row and at least two folds; there is none."
             raise CohortError(msg)
+        torn = len({(c.patient_id, v) for c, v in zip(cases, values, strict=True)}) - len({c.patient_id for c in cases})
+        if torn:
+            msg = f"Expected every patient in one fold; {torn} times one stands in another too. Divide by patient, not by study."
+            raise LeakageError(msg)
         return np.unique(values, return_inverse=True)[1]
 
     def _read(
@@ -161,8 +169,7 @@ class _Run:
     ) -> tuple[Preprocessor, list[Case], CachedSamples, list[Failure]]:
         preprocessor = plan_preprocessing(plan_from, self.config, self.on_progress)
         index, samples, failures = cache_samples(cases, preprocessor, self.out / "cache", self.on_progress)
-        rows = [{"study_id": f.study_id, "code": f.code, "message": f.message} for f in failures]
-        write_csv(self.out / "failures.csv", ("study_id", "code", "message"), rows)
+        write_csv(self.out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
         return preprocessor, [cases[i] for i in index], samples, failures
 
     def _refuse_too_few(self, rows: Any, kept: Sequence[Case]) -> None:
@@ -228,6 +235,7 @@ class _TensorBoard:
     def __call__(self, epoch: int, values: dict[str, float]) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()  # the checkpoint says this epoch is done, so its numbers must outlive a kill
 
 
 def _claim_run(out: Path, identity: dict[str, Any]) -> None:
@@ -236,7 +244,11 @@ def _claim_run(out: Path, identity: dict[str, Any]) -> None:
     Raises:
         StoreError: If it belongs to a run with other choices; names the first that differs.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        msg = "Expected a run folder that can be written; it cannot. Give another --out."
+        raise StoreError(msg) from None
     file = out / "train.json"
     wanted = json.loads(json.dumps(identity))
     if not file.exists():
@@ -248,6 +260,11 @@ def _claim_run(out: Path, identity: dict[str, Any]) -> None:
     if different:
         msg = f"Expected a new or the same run; the run folder holds one with another {different[0]}. Give another --out."
         raise StoreError(msg)
+
+
+def _read_failures(out: Path) -> tuple[Failure, ...]:
+    with (out / "failures.csv").open(newline="", encoding="utf-8") as file:
+        return tuple(Failure(**row) for row in csv.DictReader(file))
 
 
 def _examples(samples: CachedSamples, cases: Sequence[Case], rows: Any) -> Examples:
@@ -275,10 +292,8 @@ def _text_config(config: TrainConfig, preprocessor: Preprocessor) -> TextConfig:
     if config.text_source is None:
         options: dict[str, Any] = {"vocabulary": preprocessor.tokenizer.vocabulary_size}
         return TextConfig(config.text_encoder, options, preprocessor.tokenizer.max_tokens)
-    from transformers import AutoConfig
-
-    pretrained = AutoConfig.from_pretrained(config.text_source, trust_remote_code=False)
-    return TextConfig("huggingface", {"config": pretrained.to_dict()}, preprocessor.tokenizer.max_tokens)
+    _, network, _ = read_pretrained(config.text_source)
+    return TextConfig("huggingface", {"config": network}, preprocessor.tokenizer.max_tokens)
 
 
 def _load_text_source(model: MultimodalClassifier, source: str) -> None:

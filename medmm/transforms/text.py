@@ -21,10 +21,13 @@ from medmm.study import Notice
 PAD, UNKNOWN, START, END, MASK, NUMBER = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[NUM]"
 _SPECIAL = [PAD, UNKNOWN, START, END, MASK, NUMBER]
 _MANY_UNKNOWN = 0.25
+_LARGEST = 1e12  # longer digit strings are names of things, not quantities
 
-_LITERAL = re.compile(r"(?:(?<=\d[xX])|(?<![A-Za-z0-9.,]))(?:(?<![^\s(\[=:<>])[-\u2212])?\d+(?:[.,]\d+)*(?![.,]?\d)")
+_LITERAL = re.compile(r"(?:(?<=\d[xX])|(?<![A-Za-z0-9.,]))(?:(?<![^\s(\[=:<>])[-\u2212])?(?:\d+(?:[.,]\d+)*|\.\d+)(?![.,]?\d)")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_LENGTH = re.compile(r"\s*(mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![A-Za-z])", re.IGNORECASE)
+_LENGTH = re.compile(
+    r"\s*[-\u2010\u2011]?\s*(mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![A-Za-z0-9\u00b2\u00b3^])", re.IGNORECASE
+)
 _JOINED = re.compile(r"\s*(?:[x\u00d7*\u2013-]|by|to)\s*", re.IGNORECASE)
 
 
@@ -90,14 +93,15 @@ def read_numbers(note: str, *, as_token: bool = False) -> Reading:
 
 
 def _value(literal: str) -> float | None:
-    """The number a literal means, None for dates, versions and the like."""
+    """The number a literal means, None for dates, versions, record numbers and the like."""
     plain = literal.replace("\u2212", "-")
     digits = plain.lstrip("-")
     if _THOUSANDS.fullmatch(digits):
         plain = plain.replace(",", "")
     elif digits.count(".") + digits.count(",") > 1:
         return None
-    return float(plain.replace(",", "."))
+    value = float(plain.replace(",", "."))
+    return value if abs(value) < _LARGEST else None
 
 
 def _length_units(note: str, spans: list[tuple[int, int]]) -> list[tuple[float, int]]:
@@ -162,17 +166,17 @@ class NoteTokenizer:
 
     @classmethod
     def trained_on(cls, notes: Iterable[str], *, vocabulary: int, max_tokens: int) -> NoteTokenizer:
-        """A lower-case WordPiece vocabulary learned from these notes; needs no download."""
-        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+        """A lower-case WordPiece vocabulary learned from these notes; needs no download.
 
-        tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        alphabet = [chr(c) for c in range(33, 127)]
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=vocabulary, special_tokens=_SPECIAL, initial_alphabet=alphabet, min_frequency=2, show_progress=False
-        )
-        tokenizer.train_from_iterator((read_numbers(n, as_token=True).text for n in notes), trainer)
+        The same notes give the same vocabulary, which a resumed training relies on.
+        """
+        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+        normalizer, words = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+        texts = [normalizer.normalize_str(read_numbers(n, as_token=True).text.replace(NUMBER, " ")) for n in notes]
+        tokenizer = Tokenizer(models.WordPiece(_learn_pieces(texts, words, vocabulary), unk_token=UNKNOWN))
+        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, words
+        tokenizer.add_special_tokens(_SPECIAL)
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{START} $A {END}",
             special_tokens=[(START, tokenizer.token_to_id(START)), (END, tokenizer.token_to_id(END))],
@@ -213,6 +217,26 @@ class NoteTokenizer:
         cut = offsets[self.max_tokens - 2][1]
         growth = sum((e - s) - (me - ms) for (s, e), (ms, me) in zip(reading.spans, masked.spans, strict=True) if me <= cut)
         return reading.text[: cut + growth]
+
+
+def _learn_pieces(texts: list[str], words: Any, size: int) -> dict[str, int]:
+    """WordPiece vocabulary of normalised texts.
+
+    The trainer numbers the inner letters of words in an order that differs from run to run, and breaks
+    ties by these numbers. Handed in as special tokens they get theirs first, in alphabetical order.
+    """
+    from tokenizers import Tokenizer, models, trainers
+
+    letters = sorted({chr(c) for c in range(33, 127)}.union(*texts) - {" "})
+    scratch = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    scratch.pre_tokenizer = words
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=[*_SPECIAL, *(f"##{letter}" for letter in letters)],
+        initial_alphabet=letters, min_frequency=2, show_progress=False,
+    )  # fmt: skip
+    scratch.train_from_iterator(texts, trainer)
+    pieces: dict[str, int] = scratch.get_vocab()
+    return pieces
 
 
 def _numbers_at(offsets: list[tuple[int, int]], reading: Reading) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import ConfigDict
 
 from medmm.errors import ScopeError
 from medmm.geometry import Grid, reorient
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 PAD = {"HU": -1000.0, "intensity": 0.0}
 _ALIGNED = 0.9999  # cosine: closer than 0.8 degrees to the axes, separable resampling moves nothing noticeably
+_EDGE = 0.5 + 1e-6  # voxels beyond the outermost centre that still belong to it, rounding apart
 _MULTIPLE = 8  # networks halve a few times
 _COVERED = 0.5  # of a typical study's extent; less is another kind of scan
+_CUT = 1.25  # times the field of view; a larger scan loses a fifth of its width unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class VolumeRecipe:
         unit: What the voxel values must mean.
         modality: DICOM modality the model was made for.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
@@ -143,7 +148,7 @@ def _coverage_notices(grid: Grid, recipe: VolumeRecipe) -> list[Notice]:
         shown = " x ".join(f"{e:.0f}" for e in extent)
         usual = " x ".join(f"{f:.0f}" for f in field)
         return [Notice("W_SMALL_FIELD", f"The scan covers {shown} mm; the model was made for about {usual} mm.")]
-    if (extent > field / _COVERED).any():
+    if (extent > field * _CUT).any():
         shown = " x ".join(f"{e:.0f}" for e in extent)
         usual = " x ".join(f"{f:.0f}" for f in field)
         return [Notice("W_LARGE_FIELD", f"The scan covers {shown} mm; only the middle {usual} mm are read.")]
@@ -153,10 +158,12 @@ def _coverage_notices(grid: Grid, recipe: VolumeRecipe) -> list[Notice]:
 def _resample_aligned(volume: Volume, target: Grid, pad: float) -> FloatArray:
     """Separable linear resampling of (1, I, J, K) to the target's (R, A, S)."""
     array, affine = reorient(volume.array[:1], volume.grid.affine)
+    centre = volume.grid.centre
     values: FloatArray = array[0]
     # Reduce the axis that shrinks most first: the later products are then small.
     for axis in sorted(range(3), key=lambda a: target.shape[a] / array.shape[a + 1]):
-        step, origin = affine[axis, axis], affine[axis, 3]
+        step = affine[axis, axis]
+        origin = centre[axis] - step * (array.shape[axis + 1] - 1) / 2  # a slight tilt then cancels in the middle
         centres = (target.affine[axis, axis] * np.arange(target.shape[axis]) + target.affine[axis, 3] - origin) / step
         weights, outside = _linear_weights(centres, target.spacing[axis] / step, values.shape[axis])
         reduced = np.tensordot(weights, values, axes=(1, axis))
@@ -175,7 +182,7 @@ def _linear_weights(centres: FloatArray, scale: float, size: int) -> tuple[Float
     """
     distance = np.abs(np.arange(size)[None, :] - centres[:, None])
     weights = np.clip(1 - distance / max(scale, 1.0), 0, None)
-    outside = (centres < -0.5) | (centres > size - 0.5)
+    outside = (centres < -_EDGE) | (centres > size - 1 + _EDGE)
     weights /= np.maximum(weights.sum(1, keepdims=True), 1e-12)
     return weights.astype(np.float32), outside
 

@@ -35,10 +35,12 @@ class Guard:
 
     Args:
         app: The application behind.
+        max_body: Bytes of the longest request body let through.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, max_body: int = MAX_BODY) -> None:
         self._app = app
+        self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -46,27 +48,44 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = {k.lower(): v for k, v in scope["headers"]}
-        status = _refusal(scope, headers)
+        status = _refusal(scope, headers, self._max_body)
         if status:
             await _reply(send, status)
             return
 
+        seen, started = 0, False
+
+        async def limited() -> MutableMapping[str, Any]:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            return {"type": "http.disconnect"} if seen > self._max_body else message
+
         async def guarded(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message["headers"] = [*message.get("headers", []), *_headers_for(scope["path"])]
             await send(message)
 
-        await self._app(scope, _limited(receive), guarded)
+        try:
+            await self._app(scope, limited, guarded)
+        except Exception:  # whatever the application throws: the framework's own reply would lack the headers
+            too_long = seen > self._max_body
+            if not started:
+                await _reply(send, 413 if too_long else 500)
+            if not too_long:
+                raise
 
 
-def _refusal(scope: Scope, headers: dict[bytes, bytes]) -> int:
+def _refusal(scope: Scope, headers: dict[bytes, bytes], max_body: int) -> int:
     """HTTP status to refuse with, 0 to let pass."""
     if any(blocked in scope["path"] for blocked in _BLOCKED):
         return 404
     if scope["method"] not in ("GET", "HEAD") and not _same_origin(headers):
         return 403
     length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > MAX_BODY:
+    if not length.isdigit() or int(length) > max_body:
         return 413
     return 0
 
@@ -78,19 +97,6 @@ def _same_origin(headers: dict[bytes, bytes]) -> bool:
         return True
     host = headers.get(b"x-forwarded-host", headers.get(b"host", b""))
     return origin.partition(b"://")[2] == host
-
-
-def _limited(receive: Receive) -> Receive:
-    """The same stream of body chunks, cut off when it is longer than allowed."""
-    seen = 0
-
-    async def counted() -> MutableMapping[str, Any]:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if seen > MAX_BODY else message
-
-    return counted
 
 
 def _headers_for(path: str) -> list[tuple[bytes, bytes]]:

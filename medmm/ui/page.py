@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Page:
     def open_example(self, index: int, session: str) -> tuple[Opened, str, str]:
         """An example opened, its note, and the model made for it."""
         example = self.examples[index]
-        viewer, facts, token = self._read(example.path, *self.sessions.new(session))
+        viewer, facts, token = self._open(lambda _: example.path, session)
         told = f'<p class="mm-muted">{escape(example.truth)} {escape(example.attribution)}</p>'
         return (viewer, facts + told, token), example.note, example.model if example.model in self._models else self.models()[0]
 
@@ -79,25 +80,27 @@ class Page:
         """Viewer, facts and token of uploaded files, which are removed from where the server put them."""
         if not uploads:
             return None, "", ""
-        token, folder = self.sessions.new(session)
-        return self._read(self.sessions.adopt(uploads, folder), token, folder)
+        return self._open(lambda folder: self.sessions.adopt(uploads, folder), session)
 
-    def _read(self, path: Path, token: str, folder: Path) -> Opened:
+    def _open(self, source: Callable[[Path], Path], session: str) -> Opened:
+        """Read what `source` puts into, or needs not put into, a fresh study folder."""
+        token, folder = self.sessions.new(session)
         try:
-            found = self.reader.call("read", _READ_SECONDS, path=str(path), folder=str(folder))
+            found = self.reader.call("read", _READ_SECONDS, path=str(source(folder)), folder=str(folder))
         except MedmmError as error:
+            self.sessions.drop(token)
             return None, views.failure(error.code, error.message), ""
         finally:
             shutil.rmtree(folder / "incoming", ignore_errors=True)
         spec = {**found["pack"], "url": PACK_ROUTE + token, "lung": _shows_lung(found["study"])}
         return spec, views.study_facts(found["study"], found["warnings"]), token
 
-    def run(self, token: str, note: str, model: str, session: str) -> str:
+    def run(self, token: str, note: str | None, model: str, session: str) -> str:
         """The answer as HTML."""
         try:
             folder = str(self.sessions.find(token, session)) if token else None
             prediction = self.predictor.call(
-                "predict", _PREDICT_SECONDS, folder=folder, note=note.strip() or None, model=self._folder_of(model)
+                "predict", _PREDICT_SECONDS, folder=folder, note=(note or "").strip() or None, model=self._folder_of(model)
             )
             return views.result(prediction, self.about(model))
         except MedmmError as error:

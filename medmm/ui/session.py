@@ -40,6 +40,8 @@ class Sessions:
         self._max_age = max_age
         self._spools: dict[str, _Spool] = {}
         self._lock = threading.Lock()
+        self._closing = threading.Event()
+        threading.Thread(target=self._keep_sweeping, daemon=True).start()
 
     def new(self, session: str) -> tuple[str, Path]:
         """A fresh study folder of this visitor; the earlier one goes. Returns its token and path."""
@@ -47,8 +49,8 @@ class Sessions:
         self.wipe(session)
         token = secrets.token_urlsafe(24)
         folder = self.root / secrets.token_hex(16)
-        folder.mkdir(mode=0o700)
         with self._lock:
+            folder.mkdir(mode=0o700)
             self._spools[token] = _Spool(session, folder)
         return token, folder
 
@@ -65,7 +67,7 @@ class Sessions:
         self.sweep()
         with self._lock:
             spool = self._spools.get(token)
-        if spool is None or (session is not None and not secrets.compare_digest(spool.session, session)):
+        if spool is None or session not in (None, spool.session):
             msg = "Expected the study that was opened before; it has been removed. Open it again."
             raise NoImageError(msg)
         return spool.folder
@@ -73,18 +75,42 @@ class Sessions:
     def wipe(self, session: str) -> None:
         """Remove everything of one visitor."""
         with self._lock:
-            gone = [t for t, s in self._spools.items() if s.session == session]
-            folders = [self._spools.pop(t).folder for t in gone]
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            tokens = [t for t, s in self._spools.items() if s.session == session]
+        for token in tokens:
+            self.drop(token)
+
+    def drop(self, token: str) -> None:
+        """Remove one study."""
+        with self._lock:
+            spool = self._spools.pop(token, None)
+        if spool is not None:
+            shutil.rmtree(spool.folder, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what is too old."""
+        """Remove what is too old, and what nobody owns."""
         now = time.monotonic()
         with self._lock:
-            old = {s.session for s in self._spools.values() if now - s.made > self._max_age}
-        for session in old:
-            self.wipe(session)
+            old = [t for t, s in self._spools.items() if now - s.made > self._max_age]
+        for token in old:
+            self.drop(token)
+        with contextlib.suppress(FileNotFoundError):  # other threads remove things too
+            self._sweep_strays()
+
+    def _sweep_strays(self) -> None:
+        """Folders filled again after their study went, because it was still being read; uploads nobody opened."""
+        with self._lock:
+            known = {self.uploads, *(s.folder for s in self._spools.values())}
+            strays = [folder for folder in self.root.iterdir() if folder not in known]
+        for folder in strays:
+            shutil.rmtree(folder, ignore_errors=True)
+        oldest = time.time() - self._max_age
+        for file in self.uploads.rglob("*"):
+            if file.is_file() and file.stat().st_mtime < oldest:
+                file.unlink()
+
+    def _keep_sweeping(self) -> None:
+        while not self._closing.wait(self._max_age / 30):
+            self.sweep()
 
     def adopt(self, uploads: list[str], folder: Path) -> Path:
         """Move uploaded files into a study folder under numbers, so that no original name stays on disk.
@@ -95,17 +121,25 @@ class Sessions:
 
         Returns:
             What to open: the one file, or the folder of all.
+
+        Raises:
+            NoImageError: If one is no longer there.
         """
         incoming = folder / "incoming"
-        incoming.mkdir()
-        for index, upload in enumerate(map(Path, uploads)):
-            shutil.move(upload, incoming / f"{index:05d}")
-            with contextlib.suppress(OSError):
-                upload.parent.rmdir()
+        try:
+            incoming.mkdir()
+            for index, upload in enumerate(map(Path, uploads)):
+                shutil.move(upload, incoming / f"{index:05d}")
+                with contextlib.suppress(OSError):
+                    upload.parent.rmdir()
+        except OSError:
+            msg = "Expected the files just uploaded; they are no longer there. Upload them again."
+            raise NoImageError(msg) from None
         return incoming / "00000" if len(uploads) == 1 else incoming
 
     def close(self) -> None:
         """Remove everything."""
+        self._closing.set()
         shutil.rmtree(self.root, ignore_errors=True)
 
 

@@ -126,7 +126,9 @@ def _text_used(prediction: dict[str, Any]) -> str:
     """The part of the note that was read, when it was cut."""
     if not any(w["code"] == "W_NOTE_CUT" for w in prediction["warnings"]):
         return ""
-    return f'<details><summary>The text that was read</summary><div class="mm-used">{escape(prediction["text_used"])}</div></details>'
+    return (
+        f'<details><summary>The text that was read</summary><div class="mm-used">{escape(prediction["text_used"])}</div></details>'
+    )
 
 
 def _timing(prediction: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -33,6 +34,7 @@ class Worker:
     def __init__(self, role: str) -> None:
         self._role = role
         self._lock = threading.Lock()
+        self._closed = False
         self._process: subprocess.Popen[str] | None = None
         self._replies: queue.Queue[str] = queue.Queue()
 
@@ -46,7 +48,7 @@ class Worker:
 
         Raises:
             RemoteError: The task's own error, with its code.
-            WorkerError: If the process died or took too long.
+            WorkerError: If the process died, took too long or was closed.
         """
         with self._lock:
             process = self._running()
@@ -57,7 +59,7 @@ class Worker:
                 line = self._replies.get(timeout=timeout)
             except (OSError, queue.Empty):
                 line = ""
-            if not line:
+            if not line.endswith("\n"):  # no reply, or one cut short by the death of its writer
                 self._kill()
                 msg = f"Expected an answer within {timeout:.0f} seconds; the working process died or took longer. Try again."
                 raise WorkerError(msg)
@@ -68,11 +70,23 @@ class Worker:
         return result
 
     def close(self) -> None:
-        """Stop the process."""
-        self._kill()
+        """Stop the process for good; a call under way fails."""
+        self._closed = True
+        while not self._lock.acquire(timeout=0.05):
+            if (process := self._process) is not None:
+                process.kill()
+        try:
+            self._kill()
+        finally:
+            self._lock.release()
 
     def _running(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
+        if self._closed:
+            msg = "Expected a running page; it is being stopped. Start it again."
+            raise WorkerError(msg)
+        if self._process is not None and self._process.poll() is not None:
+            self._kill()  # it is dead already; this closes its pipes
+        if self._process is None:
             self._replies = queue.Queue()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "medmm.ui.tasks", self._role],
@@ -85,12 +99,16 @@ class Worker:
     @staticmethod
     def _listen(process: subprocess.Popen[str], replies: queue.Queue[str]) -> None:
         assert process.stdout is not None  # opened as a pipe
-        for line in process.stdout:
-            replies.put(line)
+        with process.stdout as lines:
+            for line in lines:
+                replies.put(line)
         replies.put("")  # the process is gone
 
     def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            with contextlib.suppress(OSError):  # what it did not read any more
+                assert self._process.stdin is not None  # opened as a pipe
+                self._process.stdin.close()
             self._process = None

@@ -1,0 +1,107 @@
+"""Calibration and thresholds: from held-out samples only, and crossed between folds."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from medmm.metrics.recalibration import fit_calibrator
+from medmm.sources.cohort import Case
+from medmm.training.calibrate import Heldout, fit_decisions, write_predictions
+
+LABELS = ("no", "yes")
+N, FOLDS = 60, 3
+
+
+def heldout(seed: int = 0, missing_text: int = 0) -> tuple[Heldout, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    margin = rng.normal(0, 2, N)
+    y = (rng.random(N) < 1 / (1 + np.exp(-0.5 * margin))).astype(int)
+    logits = np.c_[np.zeros(N), margin]
+    whole = np.ones(N, dtype=bool)
+    has_text = np.arange(N) >= missing_text
+    names = {"image+text": (logits, has_text), "image": (logits * 2, whole), "text": (-logits, has_text)}
+    made = Heldout(np.eye(2)[y], {n: v for n, (v, _) in names.items()}, {n: c for n, (_, c) in names.items()})
+    return made, rng.permutation(np.arange(N) % FOLDS)
+
+
+def written(made: Heldout, fold: np.ndarray, path: Path) -> list[dict[str, str]]:
+    cases = [Case(f"S{i}", f"P{i}", (), None, made.target[i], None, {}) for i in range(N)]
+    write_predictions(path, "binary", LABELS, cases, made, fold)
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_pattern_is_calibrated_on_the_samples_that_have_it() -> None:
+    made, _ = heldout(missing_text=35)
+    calibrators, thresholds = fit_decisions("binary", made, "val")
+    assert {name: c.n for name, c in calibrators.items()} == {"image+text": 25, "image": 60, "text": 25}
+    for name, calibrator in calibrators.items():
+        rows = made.complete[name]
+        assert calibrator == fit_calibrator("binary", made.target[rows], made.logits[name][rows])
+    assert {(t.policy, t.split) for t in thresholds.values()} == {("max_f1_macro", "val")}
+
+
+@pytest.mark.parametrize("reason", ["few", "one_class"])
+def test_too_few_samples_or_one_class_give_no_calibration_rather_than_a_bad_one(reason: str) -> None:
+    made, _ = heldout()
+    rows = np.arange(9) if reason == "few" else np.flatnonzero(made.target[:, 0] == 1)
+    assert fit_decisions("binary", made.take(rows), "val") == ({}, {})
+
+
+def test_the_threshold_is_the_best_of_all_on_the_calibrated_probabilities() -> None:
+    from sklearn.metrics import f1_score
+
+    made, _ = heldout(3)
+    calibrators, thresholds = fit_decisions("binary", made, "val")
+    p = calibrators["image"](made.logits["image"])[:, 1]
+    y = made.target[:, 1]
+    chosen = thresholds["image"].values
+    assert chosen is not None
+    best = max(f1_score(y, p >= t, average="macro", zero_division=0) for t in [0, *p])
+    assert f1_score(y, p >= chosen[0], average="macro", zero_division=0) == pytest.approx(best)
+
+
+def test_a_multiclass_answer_needs_no_threshold() -> None:
+    rng = np.random.default_rng(0)
+    made = Heldout(np.eye(3)[np.arange(30) % 3], {"text": rng.normal(size=(30, 3))}, {"text": np.ones(30, dtype=bool)})
+    calibrators, thresholds = fit_decisions("multiclass", made, "val")
+    assert (thresholds["text"].values, thresholds["text"].policy) == (None, "most_probable")
+    slope, bias = calibrators["text"].slope[0], np.array(calibrators["text"].bias)
+    assert calibrators["text"](made.logits["text"]) == pytest.approx(softmax(slope * made.logits["text"] + bias, axis=1))
+
+
+def test_no_case_has_a_part_in_its_own_probability(tmp_path: Path) -> None:
+    made, fold = heldout()
+    before = {(r["sample_id"], r["arm"]): r for r in written(made, fold, tmp_path / "a.csv")}
+    flipped = made.target.copy()
+    flipped[fold == 0] = flipped[fold == 0][:, ::-1]
+    after = {(r["sample_id"], r["arm"]): r for r in written(Heldout(flipped, made.logits, made.complete), fold, tmp_path / "b.csv")}
+    for key, row in before.items():
+        own = fold[int(key[0][1:])] == 0
+        assert (row["p__yes"] == after[key]["p__yes"]) == own
+        assert (row["label"] == after[key]["label"]) == (not own)
+
+
+def test_probabilities_of_a_fold_come_from_a_calibration_on_the_others(tmp_path: Path) -> None:
+    made, fold = heldout()
+    rows = written(made, fold, tmp_path / "p.csv")
+    assert len(rows) == 3 * N
+    for f in range(FOLDS):
+        calibrator = fit_calibrator("binary", made.target[fold != f], made.logits["text"][fold != f])
+        expected = calibrator(made.logits["text"])[:, 1]
+        mine = [r for r in rows if r["arm"] == "text" and fold[int(r["sample_id"][1:])] == f]
+        assert [float(r["p__yes"]) for r in mine] == pytest.approx([expected[int(r["sample_id"][1:])] for r in mine])
+    assert {(r["arm"], r["pattern"]) for r in rows} == {("full", "image+text"), ("image", "image"), ("text", "text")}
+
+
+def test_the_parts_of_all_folds_return_to_the_order_of_the_cases() -> None:
+    made, fold = heldout()
+    joined = Heldout.joined({f: made.take(fold == f) for f in (2, 0, 1)}, fold)
+    assert np.array_equal(joined.target, made.target)
+    assert all(np.array_equal(joined.logits[n], made.logits[n]) for n in made.logits)
+    assert all(np.array_equal(joined.complete[n], made.complete[n]) for n in made.complete)

@@ -1,0 +1,91 @@
+"""Reading a cohort once: what fails is named, what was read is not read again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from medmm.errors import CohortError
+from medmm.sources.cohort import Case, read_cohort
+from medmm.training import TrainConfig
+from medmm.training.data import cache_samples, plan_preprocessing
+
+CONFIG = TrainConfig(voxels=8**3)
+
+
+def silent(*_: object) -> None: ...
+
+
+@pytest.fixture
+def cases(imaged_rows: Any, write_cohort: Any, tmp_path: Path) -> list[Case]:
+    """Twelve cases whose images may be spoiled; rows 3, 5 and 7 cannot be used."""
+    rows = imaged_rows(12)
+    for row in rows:
+        row["image"] = shutil.copy(row["image"], tmp_path)
+    Path(rows[3]["image"]).write_bytes(b"not an image")
+    rows[5]["note"] = "lost.txt"
+    rows[7]["image"] = rows[7]["note"] = ""
+    return list(read_cohort(write_cohort(tmp_path, rows)).cases)
+
+
+def test_what_cannot_be_read_is_named_with_its_reason_and_the_rest_is_used(cases: list[Case], tmp_path: Path) -> None:
+    preprocessor = plan_preprocessing(cases, CONFIG, silent)
+    kept, samples, failures = cache_samples(cases, preprocessor, tmp_path / "cache", silent)
+    assert kept == [0, 1, 2, 4, 6, 8, 9, 10, 11]
+    assert [(f.study_id, f.code) for f in failures] == [("S3", "E_NO_IMAGE"), ("S5", "E_TEXT"), ("S7", "E_MISSING_MODALITY")]
+    assert all(str(tmp_path) not in f.message for f in failures)
+    assert all(s.modalities == {"image", "text"} for s in samples)
+
+
+def test_an_interrupted_reading_does_not_read_images_again(cases: list[Case], tmp_path: Path) -> None:
+    preprocessor = plan_preprocessing(cases, CONFIG, silent)
+    _, first, _ = cache_samples(cases, preprocessor, tmp_path / "cache", silent)
+    for case in cases:
+        for image in case.images:
+            image.unlink()
+    kept, again, failures = cache_samples(cases, preprocessor, tmp_path / "cache", silent)
+    assert (len(kept), len(failures)) == (9, 3)
+    for one, other in zip(first, again, strict=True):
+        assert one.image is not None
+        assert torch.equal(one.image, other.image)  # type: ignore[arg-type]
+        assert one.tokens.ids.tolist() == other.tokens.ids.tolist()  # type: ignore[union-attr]
+
+
+def test_a_half_written_cache_file_is_not_taken_for_an_image(cases: list[Case], tmp_path: Path) -> None:
+    preprocessor = plan_preprocessing(cases, CONFIG, silent)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "000000.partial").write_bytes(b"half")
+    _, samples, _ = cache_samples(cases[:1], preprocessor, tmp_path / "cache", silent)
+    assert samples[0].image is not None
+    assert samples[0].image.shape == (1, *preprocessor.volume.shape)  # type: ignore[union-attr]
+
+
+def test_a_model_of_notes_opens_no_image(cases: list[Case], tmp_path: Path) -> None:
+    preprocessor = plan_preprocessing(cases, TrainConfig(modalities=("text",)), silent)
+    kept, samples, failures = cache_samples(cases, preprocessor, tmp_path / "cache", silent)
+    assert preprocessor.volume is None
+    assert 3 in kept  # its image is damaged, its note is not
+    assert [f.study_id for f in failures] == ["S5", "S7"]
+    assert all(s.image is None for s in samples)
+
+
+def test_a_model_of_images_learns_no_words(cases: list[Case]) -> None:
+    preprocessor = plan_preprocessing(cases, TrainConfig(modalities=("image",), voxels=8**3), silent)
+    assert preprocessor.tokenizer is None
+    assert preprocessor.modalities == {"image"}
+
+
+def test_words_and_fields_of_view_are_learned_from_the_cases_given_alone(cases: list[Case]) -> None:
+    few, all_ = (plan_preprocessing(c, CONFIG, silent) for c in (cases[:2], cases))
+    assert few.tokenizer is not None
+    assert all_.tokenizer is not None
+    assert few.tokenizer.vocabulary_size < all_.tokenizer.vocabulary_size
+
+
+def test_cases_without_anything_readable_are_refused(cases: list[Case]) -> None:
+    with pytest.raises(CohortError, match="image or text"):
+        plan_preprocessing([cases[7]], CONFIG, silent)

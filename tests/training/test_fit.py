@@ -1,0 +1,137 @@
+"""The loop: stops when validation says so, weighs classes, and goes on where it was left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.metrics import f1_score, log_loss
+
+from medmm.errors import NonFiniteError
+from medmm.model import ModelConfig, MultimodalClassifier, TextConfig
+from medmm.sources.cohort import read_cohort
+from medmm.training import TrainConfig
+from medmm.training.fit import Examples, Progress, fit, predict_logits
+from medmm.transforms.batch import Preprocessor
+from medmm.transforms.text import NoteTokenizer
+
+
+class Setup:
+    """A model of notes and the two sides it is fitted on."""
+
+    def __init__(self, path: Path, config: TrainConfig) -> None:
+        cases = read_cohort(path, labels=("no_large", "large")).cases
+        self.config = config
+        notes = [str(c.note) for c in cases]
+        self.preprocessor = Preprocessor(None, NoteTokenizer.trained_on(notes, vocabulary=400, max_tokens=64))
+        self.train, self.val = (
+            Examples([self.preprocessor.prepare(c.open())[0] for c in side], np.stack([c.target for c in side]))  # type: ignore[misc]
+            for side in ([c for c in cases if c.split == "train"], [c for c in cases if c.split == "val"])
+        )
+        self.rows: list[dict[str, float]] = []
+
+    def model(self) -> MultimodalClassifier:
+        torch.manual_seed(0)
+        assert self.preprocessor.tokenizer is not None
+        options = {"vocabulary": self.preprocessor.tokenizer.vocabulary_size, "width": 32}
+        text = TextConfig(options=options)
+        return MultimodalClassifier(ModelConfig("binary", ("no_large", "large"), None, text, self.config.fusion, 32))
+
+    def fit(
+        self, checkpoint: Path, *, val: bool = True, on_progress: Any = lambda *_: None
+    ) -> tuple[MultimodalClassifier, Progress]:
+        model = self.model()
+        progress = fit(
+            model, self.preprocessor, self.train, self.val if val else None, self.config, checkpoint,
+            log=lambda _, values: self.rows.append(values), on_progress=on_progress,
+        )  # fmt: skip
+        return model, progress
+
+
+def weights_of(model: MultimodalClassifier) -> list[torch.Tensor]:
+    return list(model.state_dict().values())
+
+
+def test_training_learns_sizes_it_has_not_seen(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
+    setup = Setup(note_cohort, replace(text_only, epochs=30))
+    model, progress = setup.fit(tmp_path / "c")
+    scores = [row["val/f1_macro"] for row in progress.history]
+    assert progress.best_f1 == max(scores) > 0.85
+    assert scores[progress.best_epoch] == max(scores)
+    logits = predict_logits(model, setup.preprocessor, setup.val.samples, setup.config)
+    p, truth = softmax(logits, axis=1)[:, 1], setup.val.target[:, 1]
+    best = max(f1_score(truth, p >= t, average="macro", zero_division=0) for t in [0, *p, 2])
+    assert best == pytest.approx(progress.best_f1)
+
+
+def test_training_stops_after_patience_without_a_better_validation_f1(
+    note_cohort: Path, text_only: TrainConfig, tmp_path: Path
+) -> None:
+    setup = Setup(note_cohort, replace(text_only, epochs=60, patience=3))
+    model, progress = setup.fit(tmp_path / "c")
+    warm = int(0.2 * 60)
+    assert progress.epoch < 60
+    assert progress.epoch - 1 == max(progress.best_epoch, warm) + 3
+    assert len(setup.rows) == progress.epoch
+    kept = softmax(predict_logits(model, setup.preprocessor, setup.val.samples, setup.config), axis=1)[:, 1]
+    assert log_loss(setup.val.target[:, 1], kept) == pytest.approx(progress.best_loss, rel=1e-5)  # not the last epoch's
+
+
+def test_without_validation_all_epochs_are_run(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
+    _, progress = Setup(note_cohort, replace(text_only, patience=0)).fit(tmp_path / "c", val=False)
+    assert (progress.epoch, progress.best_epoch) == (4, 3)
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_a_run_that_goes_on_ends_with_the_same_bits(
+    note_cohort: Path, text_only: TrainConfig, tmp_path: Path, stop_after: int
+) -> None:
+    setup = Setup(note_cohort, text_only)
+    whole, straight = setup.fit(tmp_path / "a")
+
+    def interrupt(_: str, done: int, __: int) -> None:
+        if done == stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        setup.fit(tmp_path / "b", on_progress=interrupt)
+    torch.manual_seed(99)  # whatever the generator was at
+    resumed, again = setup.fit(tmp_path / "b")
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(whole), weights_of(resumed), strict=True))
+    assert again.history == straight.history
+
+
+@pytest.mark.parametrize(("choice", "recall_of_the_rare"), [("balanced", True), ("none", False)])
+def test_class_weights_let_a_rare_class_count(
+    note_rows: Any, write_cohort: Any, text_only: TrainConfig, tmp_path: Path, choice: str, recall_of_the_rare: bool
+) -> None:
+    rows = note_rows(90, note=lambda i: f"lesion of {i % 7} mm", label=lambda i: "large" if i % 9 == 0 else "no_large")
+    setup = Setup(write_cohort(tmp_path, rows), replace(text_only, class_weights=choice, smoothing=0.0, epochs=3))  # type: ignore[arg-type]
+    model, _ = setup.fit(tmp_path / "c", val=False)
+    logits = predict_logits(model, setup.preprocessor, setup.train.samples, setup.config)
+    mean_p = np.exp(logits[:, 1]).mean() / np.exp(logits).sum(1).mean()
+    assert (mean_p > 0.4) == recall_of_the_rare  # the notes say nothing: only the weights speak
+
+
+def test_alpha_of_the_weighted_sum_is_logged(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
+    setup = Setup(note_cohort, replace(text_only, fusion="weighted", epochs=1))
+    setup.fit(tmp_path / "c")
+    assert set(setup.rows[0]) == {"loss/train", "learning_rate", "val/f1_macro", "val/log_loss", "alpha/0"}
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match="learning rate"):
+        Setup(note_cohort, replace(text_only, learning_rate=1e30)).fit(tmp_path / "c")
+
+
+def test_equal_f1_is_decided_by_log_loss() -> None:
+    progress = Progress(best_f1=0.8, best_loss=0.5)
+    assert progress.improves(0.81, 9.0)
+    assert progress.improves(0.8, 0.4)
+    assert not progress.improves(0.8, 0.6)
+    assert not progress.improves(0.79, 0.1)

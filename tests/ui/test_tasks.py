@@ -1,0 +1,108 @@
+"""The work behind the page, called directly; across processes it is `test_worker.py`'s and `test_page.py`'s."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medmm import open_study
+from medmm.errors import MissingModalityError, ModelError, NoImageError, TextError
+from medmm.inference import Predictor, load_model
+from medmm.shelf import find_model
+from medmm.sources.spool import read_study, write_study
+from medmm.ui import tasks
+
+NOTE = "59-year-old male with a soft-tissue sarcoma of the left thigh. Grade: high."
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Predictor:
+    return load_model("sts51")
+
+
+@pytest.fixture(scope="module")
+def spooled(patient_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spool")
+    write_study(open_study(patient_zip), folder)
+    return folder
+
+
+@pytest.fixture
+def one_slice(patient_zip: Path, tmp_path: Path) -> Path:
+    """One slice of a real patient: a study with a notice."""
+    with zipfile.ZipFile(patient_zip) as archive:
+        return Path(archive.extract(archive.namelist()[0], tmp_path / "slice"))
+
+
+def test_reading_imports_nothing_that_answers(patient_zip: Path, tmp_path: Path) -> None:
+    code = (
+        "import json, sys; from medmm.ui.tasks import read\n"
+        "before = 'pydicom' in sys.modules\n"
+        "read(*sys.argv[1:])\n"
+        "heavy = [m for m in ('torch', 'monai', 'transformers', 'gradio', 'tokenizers') if m in sys.modules]\n"
+        "print(json.dumps([before, 'pydicom' in sys.modules, heavy]))"
+    )
+    command = [sys.executable, "-c", code, str(patient_zip), str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(found.stdout) == [False, True, []]
+    assert (tmp_path / "study.json").exists()
+
+
+def test_reading_leaves_the_checked_study_and_tells_what_it_is(one_slice: Path, tmp_path: Path) -> None:
+    told = tasks.read(str(one_slice), str(tmp_path))
+    study = open_study(one_slice)
+    back = read_study(tmp_path)
+    assert (back.volumes[0].array == study.volumes[0].array).all()
+    assert told["study"] == json.loads(json.dumps(study.summary()))
+    assert [w["code"] for w in told["warnings"]] == [n.code for n in study.notices] == ["W_SINGLE_SLICE"]
+    assert json.loads(json.dumps(told)) == told
+
+
+@pytest.mark.parametrize(("image", "note"), [(True, NOTE), (True, None), (False, NOTE)])
+def test_an_answer_is_the_predictors_for_the_same_study(
+    shipped: Predictor, spooled: Path, patient_zip: Path, image: bool, note: str | None
+) -> None:
+    told = tasks.predict(str(spooled) if image else None, note, str(find_model("sts51")))
+    expected = shipped.predict(open_study(patient_zip if image else None, note=note)).to_dict()
+    different = {"seconds", "text_used"}
+    assert {k: v for k, v in told.items() if k not in different} == {k: v for k, v in expected.items() if k not in different}
+    assert told["modalities"] == [m for m, given in (("image", image), ("text", note)) if given]
+    assert set(told["text_used"].split()) <= set(NOTE.split())
+    assert bool(told["text_used"]) == bool(note)
+
+
+def test_the_text_used_is_what_the_tokenizer_keeps_of_a_long_note() -> None:
+    told = tasks.predict(None, "sarcoma of the left thigh. " * 400, str(find_model("sts51")))
+    assert "W_NOTE_CUT" in [w["code"] for w in told["warnings"]]
+    assert 0 < len(told["text_used"]) < 400 * 27
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((None, None), MissingModalityError),
+        ((None, " \u200b "), MissingModalityError),
+        (("nowhere", NOTE), NoImageError),
+        ((None, "x" * 40_000), TextError),
+    ],
+)
+def test_what_cannot_be_answered_is_a_typed_error(arguments: tuple[Any, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        tasks.predict(*arguments, str(find_model("sts51")))
+
+
+def test_warming_describes_the_model(tmp_path: Path) -> None:
+    told = tasks.warm(str(find_model("sts51")))
+    config = json.loads((find_model("sts51") / "config.json").read_text())
+    assert told["labels"] == config["model"]["labels"]
+    assert told["modalities"] == ["image", "text"]
+    assert told["results"] == json.loads((find_model("sts51") / "results.json").read_text())
+    assert json.loads(json.dumps(told)) == told
+    with pytest.raises(ModelError):
+        tasks.warm(str(tmp_path))
