@@ -30,6 +30,8 @@ models_app = typer.Typer(no_args_is_help=True, help="Models that ship with medmm
 app.add_typer(eval_app, name="eval")
 app.add_typer(models_app, name="models")
 
+_INTERNAL = "E_INTERNAL"
+
 Device = Literal["auto", "cpu", "cuda", "mps"]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Name of a shipped model, or a model folder.")]
@@ -44,9 +46,7 @@ def main() -> None:
     except MedmmError as error:
         _fail(error.code, error.message)
     except Exception as error:
-        if os.environ.get("MEDMM_DEBUG"):
-            traceback.print_exc()
-        _fail("E_INTERNAL", f"Unexpected {type(error).__name__}. Set MEDMM_DEBUG=1 to see where.", status=1)
+        _fail(_INTERNAL, _unexpected(error), status=1)
 
 
 @app.command()
@@ -249,6 +249,12 @@ def _fail(code: str, message: str, status: int = 2) -> None:
     sys.exit(status)
 
 
+def _unexpected(error: Exception) -> str:
+    if os.environ.get("MEDMM_DEBUG"):
+        traceback.print_exception(error)
+    return f"Unexpected {type(error).__name__}. Set MEDMM_DEBUG=1 to see where."
+
+
 def _exit_if_failed(failed: int) -> None:
     if failed:
         typer.echo(f"{failed} studies failed; their reasons are in the run folder.", err=True)
@@ -265,6 +271,11 @@ def _errors_as_json(as_json: bool) -> Iterator[None]:
             raise
         _print_json({"error": {"code": error.code, "message": error.message}})
         raise typer.Exit(2) from None
+    except Exception as error:
+        if not as_json or isinstance(error, typer.Exit):
+            raise
+        _print_json({"error": {"code": _INTERNAL, "message": _unexpected(error)}})
+        raise typer.Exit(1) from None
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class TrainConfig:
             the learning rate has started to fall.
         batch_size, learning_rate, weight_decay, smoothing: Optimisation (AdamW, one cosine cycle).
         loss_parts: Weight of the fused loss and of each modality's own; one left out weighs nothing.
+        pretrained_rate: Learning rate of the encoder of `text_source`.
         class_weights: `balanced` lets every class count alike, `none` leaves frequencies.
         voxels: Budget of one network input.
         max_tokens: Longest note.
@@ -52,6 +53,7 @@ class TrainConfig:
     patience: Annotated[int, Field(ge=0)] = 10
     batch_size: Annotated[int, Field(ge=1)] = 8
     learning_rate: Positive = 2e-3
+    pretrained_rate: Positive = 5e-5
     weight_decay: NotNegative = 0.05
     smoothing: Share = 0.05
     loss_parts: dict[Literal["fused", "image", "text"], NotNegative] = field(

@@ -161,7 +161,7 @@ class _Trainer:
         kind = model.config.kind
         balanced = config.class_weights == "balanced"
         self.class_weight = class_weights(kind, self.target) if balanced else torch.ones(train.target.shape[1], device=model.device)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(model, config.weight_decay), lr=config.learning_rate)
+        self.optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=config.learning_rate)
         self.steps = max(1, round(len(train) / config.batch_size))
         decay = 1 - 1 / (_EMA_EPOCHS * self.steps + 1)
         moving_average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
@@ -226,7 +226,7 @@ class _Trainer:
         fall = max(0.0, done - _WARMUP) / (1 - _WARMUP)
         rate = self.config.learning_rate * (0.05 + 0.95 * rise) * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * fall)))
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["pace"]
 
     def save(self, file: Path, progress: Progress) -> None:
         """Write everything needed to go on, in one step."""
@@ -269,13 +269,20 @@ def _exhausted(progress: Progress, config: TrainConfig, val: Examples | None) ->
     return progress.epoch - 1 - counted_from >= config.patience
 
 
-def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices only: not on biases, norms or single numbers like alpha."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _parameter_groups(model: MultimodalClassifier, config: TrainConfig) -> list[dict[str, Any]]:
+    """Weight decay on matrices only, not on biases, norms or single numbers like alpha; pretrained weights move slowly.
+
+    `pace` is a group's learning rate over the common one.
+    """
+    encoder: Any = model.encoders["text"] if config.text_source else None
+    pretrained = {id(p) for p in encoder.net.parameters()} if encoder else set()
+    groups = []
+    for slow in (False, True):
+        chosen = [p for p in model.parameters() if (id(p) in pretrained) == slow]
+        pace = config.pretrained_rate / config.learning_rate if slow else 1.0
+        groups.append({"params": [p for p in chosen if p.ndim > 1], "weight_decay": config.weight_decay, "pace": pace})
+        groups.append({"params": [p for p in chosen if p.ndim <= 1], "weight_decay": 0.0, "pace": pace})
+    return [group for group in groups if group["params"]]
 
 
 def _varied(sample: Sample, augment: ImageAugmentation | None) -> Sample:

@@ -163,13 +163,15 @@ def test_a_model_trained_on_it_opens_without_the_folder_it_came_from(bert: Path,
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    config = TrainConfig(text_source=str(source), epochs=1, learning_rate=1e-9, width=16)
+    config = TrainConfig(text_source=str(source), epochs=1, pretrained_rate=1e-9, width=16)
     train(tmp_path / "cohort.csv", tmp_path / "run", config, labels=("n", "y"))
     pretrained = load_file(source / "model.safetensors")
     shutil.rmtree(source)
     predictor = Predictor.load(tmp_path / "run", "cpu")
-    stored = predictor.folder.model.encoders["text"].net.state_dict()  # type: ignore[union-attr]
+    encoder = predictor.folder.model.encoders["text"]
+    stored = encoder.net.state_dict()
     assert all(torch.allclose(stored[name], tensor, atol=1e-6) for name, tensor in pretrained.items())
+    assert encoder.numbers.project.weight.abs().max() > 1e-3  # what is new learns at the common rate
     assert predictor.predict(open_study(None, note="lesion of 24 mm")).pattern == "text"
     config_text = (tmp_path / "run" / "config.json").read_text()
     assert str(tmp_path) not in config_text
