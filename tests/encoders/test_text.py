@@ -171,7 +171,7 @@ def test_a_model_trained_on_it_opens_without_the_folder_it_came_from(bert: Path,
     encoder = predictor.folder.model.encoders["text"]
     stored = encoder.net.state_dict()
     assert all(torch.allclose(stored[name], tensor, atol=1e-6) for name, tensor in pretrained.items())
-    assert encoder.numbers.project.weight.abs().max() > 1e-3  # what is new learns at the common rate
+    assert encoder.numbers.project.weight.abs().max() > 1e-4  # what is new learns at the common rate
     assert predictor.predict(open_study(None, note="lesion of 24 mm")).pattern == "text"
     config_text = (tmp_path / "run" / "config.json").read_text()
     assert str(tmp_path) not in config_text
