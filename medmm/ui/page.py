@@ -83,7 +83,7 @@ class Page:
         return self._open(lambda folder: self.sessions.adopt(uploads, folder), session)
 
     def _open(self, source: Callable[[Path], Path], session: str) -> Opened:
-        """Read what `source` puts into, or needs not put into, a fresh study folder."""
+        """Read what `source`, given the fresh study folder, points to."""
         token, folder = self.sessions.new(session)
         try:
             found = self.reader.call("read", _READ_SECONDS, path=str(source(folder)), folder=str(folder))
@@ -99,9 +99,7 @@ class Page:
         """The answer as HTML."""
         try:
             folder = str(self.sessions.find(token, session)) if token else None
-            prediction = self.predictor.call(
-                "predict", _PREDICT_SECONDS, folder=folder, note=(note or "").strip() or None, model=self._folder_of(model)
-            )
+            prediction = self.predictor.call("predict", _PREDICT_SECONDS, folder=folder, note=note, model=self._folder_of(model))
             return views.result(prediction, self.about(model))
         except MedmmError as error:
             return views.failure(error.code, error.message)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -225,7 +226,7 @@ def test_close_leaves_no_folder_and_no_process(alive: Callable[[int], bool]) -> 
     page.open_example(0, "anna")
     page.warm()
     while page.predictor._process is None:
-        pass
+        time.sleep(0.01)
     pids = [worker._process.pid for worker in (page.reader, page.predictor) if worker._process]
     assert [alive(pid) for pid in pids] == [True, True]
     page.close()

@@ -64,6 +64,16 @@ def test_reading_leaves_the_checked_study_and_tells_what_it_is(one_slice: Path, 
     assert json.loads(json.dumps(told)) == told
 
 
+def test_requests_are_answered_line_by_line_until_there_are_no_more(one_slice: Path, tmp_path: Path) -> None:
+    asked = [(str(one_slice), str(tmp_path)), ("nowhere", str(tmp_path)), (str(one_slice), str(tmp_path / "nowhere"))]
+    lines = [json.dumps({"task": "read", "arguments": {"path": path, "folder": folder}}) + "\n" for path, folder in asked]
+    command = [sys.executable, "-m", "medmm.ui.tasks", "reader"]
+    found = subprocess.run(command, input="".join(lines), capture_output=True, text=True, check=True, timeout=60)
+    first, *refused = map(json.loads, found.stdout.splitlines())
+    assert first["result"]["study"]["source"] == "dicom"
+    assert [reply["error"]["code"] for reply in refused] == ["E_NO_IMAGE", "E_INTERNAL"]
+
+
 @pytest.mark.parametrize(("image", "note"), [(True, NOTE), (True, None), (False, NOTE)])
 def test_an_answer_is_the_predictors_for_the_same_study(
     shipped: Predictor, spooled: Path, patient_zip: Path, image: bool, note: str | None
