@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,14 +87,13 @@ class RunStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(file, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
+            with ExitStack() as on_failure:
+                on_failure.callback(self._db.close)
+                self._prepare(fingerprint)
+                on_failure.pop_all()
         except (OSError, sqlite3.Error):
             msg = "Expected a readable run store; it is damaged or cannot be written. Give another --out."
             raise StoreError(msg) from None
-        if fingerprint is not None:
-            self._claim(fingerprint)
 
     def __enter__(self) -> RunStore:
         return self
@@ -135,6 +134,13 @@ class RunStore:
         with closing(self._db.execute(query, (FULL_ARM,))) as rows:
             for row in rows:
                 yield _from_row(row)
+
+    def _prepare(self, fingerprint: dict[str, str] | None) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+        if fingerprint is not None:
+            self._claim(fingerprint)
 
     def _claim(self, fingerprint: dict[str, str]) -> None:
         found = self.fingerprint

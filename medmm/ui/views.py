@@ -16,12 +16,13 @@ def banner() -> str:
 
 
 def study_facts(study: dict[str, Any], warnings: list[dict[str, str]]) -> str:
-    """What was read, by which rule, and what was left out."""
+    """What was read, and what to know of it; a choice among several series is one of the warnings."""
     geometry = study["geometry"]
     shape = " x ".join(str(n) for n in geometry["shape"])
     spacing = " x ".join(f"{s:g}" for s in geometry["spacing_mm"])
-    size = f"{shape} voxels of {spacing} mm" if geometry["unit"] == "HU" else f"{shape} pixels"
-    facts = [study["series"], size, f"{geometry['plane']}, {geometry['modality']} in {geometry['unit']}"]
+    size = f"{shape} pixels" if study["source"] == "picture" else f"{shape} voxels of {spacing} mm"
+    plane = "oblique, shown along the nearest axes" if geometry["plane"] == "oblique" else geometry["plane"]
+    facts = [study["series"], size, f"{plane}, {geometry['modality']} in {geometry['unit']}"]
     return f'<p class="mm-facts">{escape(" · ".join(facts))}</p>{_warnings(warnings)}'
 
 

@@ -57,9 +57,9 @@ def model(label: str = "ill", said: str = "said", low: float | None = 0.61) -> d
     }
 
 
-def study(said: str = "said", unit: str = "HU") -> dict[str, Any]:
-    geometry = {"shape": [150, 155, 55], "spacing_mm": [0.9766, 0.9766, 3.27], "plane": said, "modality": said, "unit": unit}
-    return {"geometry": geometry, "series": said, "rule": said, "left_out": []}
+def study(said: str = "said", source: str = "dicom") -> dict[str, Any]:
+    geometry = {"shape": [150, 155, 55], "spacing_mm": [0.9766, 0.9766, 3.27], "plane": said, "modality": said, "unit": "HU"}
+    return {"geometry": geometry, "source": source, "series": said, "rule": said, "left_out": []}
 
 
 PIECES: dict[str, Callable[[str], str]] = {
@@ -180,9 +180,9 @@ def test_the_shipped_model_is_as_modest_as_its_results(outline: Outlined) -> Non
     assert "chance" not in outline(views.model_facts(model() | {"results": better})).text
 
 
-@pytest.mark.parametrize(("unit", "millimetres"), [("HU", True), ("intensity", False)])
-def test_facts_of_a_study_state_millimetres_only_where_there_are_any(outline: Outlined, unit: str, millimetres: bool) -> None:
-    text = outline(views.study_facts(study(unit=unit), [])).text
+@pytest.mark.parametrize(("source", "millimetres"), [("dicom", True), ("nifti", True), ("picture", False)])
+def test_facts_of_a_study_state_millimetres_only_where_there_are_any(outline: Outlined, source: str, millimetres: bool) -> None:
+    text = outline(views.study_facts(study(source=source), [])).text
     assert "150 x 155 x 55" in text
     assert ("0.9766 x 0.9766 x 3.27 mm" in text) == millimetres
 

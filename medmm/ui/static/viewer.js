@@ -128,7 +128,7 @@ canvas.addEventListener('pointermove', (event) => {
   if (!study) return;
   if (held) setWindow(held.width + (event.clientX - held.x) * 4, held.level + (event.clientY - held.y) * 2);
   const value = huAt(event);
-  $('mm-readout').textContent = value === null ? '' : `${value} ${study.unit === 'HU' ? 'HU' : ''}${study.reduced ? ', mean of neighbours' : ''}`;
+  $('mm-readout').textContent = value === null || study.unit !== 'HU' ? '' : `${value} HU${study.reduced ? ', mean of neighbours' : ''}`;
 });
 ['pointerup', 'pointercancel'].forEach((name) => canvas.addEventListener(name, () => { held = null; }));
 canvas.addEventListener('pointerleave', () => { $('mm-readout').textContent = ''; });
