@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from medmm.shelf import examples
 
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 TINY = ["--set", "voxels=13824", "--set", "width=32", "--epochs", "3", "--labels", "negative,positive"]
 """Choices that make `medmm train` a matter of seconds."""
 
@@ -46,6 +50,23 @@ def shared_data() -> Path:
     if not folder:
         pytest.skip("MEDMM_TEST_DATA does not name a folder with sts51/ and dicom/")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Headless Chromium: the system's, else playwright's own."""
+    from playwright.sync_api import sync_playwright
+
+    path = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        except Exception as error:
+            if os.environ.get("MEDMM_REQUIRE_BROWSER"):
+                raise
+            pytest.skip(f"no Chromium here: {type(error).__name__}")
+        yield browser
+        browser.close()
 
 
 def run_medmm(*arguments: object, check: bool = False, timeout: float = 300) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
-
-_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+from playwright.sync_api import Browser, Page
 
 
 @dataclass
@@ -68,21 +65,6 @@ class Visit:
         """Plane, slice, width and level on the canvas."""
         self.page.wait_for_timeout(150)
         return str(self.page.evaluate("document.querySelector('[data-drawn]').dataset.drawn"))
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Headless Chromium: the system's, else playwright's own."""
-    path = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
-        except Exception as error:
-            if os.environ.get("MEDMM_REQUIRE_BROWSER"):
-                raise
-            pytest.skip(f"no Chromium here: {type(error).__name__}")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -135,29 +134,22 @@ def test_text_and_figures_can_be_told_from_the_background(results_of, scheme) ->
 
 
 @pytest.mark.browser
-def test_a_browser_shows_it_quietly_and_without_sideways_scrolling(hostile, results_of, tmp_path) -> None:
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium")
+def test_a_browser_shows_it_quietly_and_without_sideways_scrolling(hostile, results_of, tmp_path, chromium) -> None:
     heard = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        page.on("console", lambda message: heard.append(message.text))
-        page.on("pageerror", lambda error: heard.append(str(error)))
-        page.on("dialog", lambda dialog: (heard.append("dialog"), dialog.dismiss()))
-        page.on("request", lambda request: heard.append(request.url) if not request.url.startswith("file:") else None)
-        for results in (hostile, results_of("multiclass")):
-            (tmp_path / "report.html").write_text(render_report(results), encoding="utf-8")
-            page.goto((tmp_path / "report.html").as_uri())
-            for width in (390, 1200):
-                page.set_viewport_size({"width": width, "height": 900})
-                assert page.evaluate("document.documentElement.scrollWidth") == width
-            assert page.get_by_text(results.disclaimer).is_visible()
-            assert page.locator("svg[role=img]").count() == page.locator("svg").count() > 0
-            page.locator("summary").first.click()
-            assert page.locator("details").first.locator("table").is_visible()
-        browser.close()
+    page = chromium.new_page()
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("dialog", lambda dialog: (heard.append("dialog"), dialog.dismiss()))
+    page.on("request", lambda request: heard.append(request.url) if not request.url.startswith("file:") else None)
+    for results in (hostile, results_of("multiclass")):
+        (tmp_path / "report.html").write_text(render_report(results), encoding="utf-8")
+        page.goto((tmp_path / "report.html").as_uri())
+        for width in (390, 1200):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.get_by_text(results.disclaimer).is_visible()
+        assert page.locator("svg[role=img]").count() == page.locator("svg").count() > 0
+        page.locator("summary").first.click()
+        assert page.locator("details").first.locator("table").is_visible()
+    page.close()
     assert heard == []

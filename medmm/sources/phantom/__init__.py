@@ -38,9 +38,9 @@ def make_phantom(
     """Write a cohort of synthetic patients.
 
     Findings and labels are balanced: within each split the four combinations of findings, and the
-    labels within each combination, occur as often as the law says, up to rounding by chance. Every
-    patient's label still has exactly the probability of the law; only the luck of a small sample
-    is taken out, so that a finite test set sits close to the population limits.
+    labels within each combination, occur as often as the law says, to the nearest whole patient
+    (labels of `train` make up for the others' rounding). Only the luck of a small sample is taken
+    out, so that a finite test set sits close to the population limits.
 
     Args:
         out: Folder to write; must not hold a cohort yet.
@@ -88,16 +88,27 @@ def make_phantom(
 
 def _design(n: int, law: Table, rng: np.random.Generator) -> list[tuple[str, int, int, int]]:
     """(split, image finding, text finding, label) of every patient, in random order."""
+    sizes = _apportion(n, np.array(list(SPLITS.values())), rng)
+    cells = np.stack([_apportion(int(size), law.cells.ravel(), rng).reshape(2, 2) for size in sizes])
     design = []
-    for split, size in zip(SPLITS, _apportion(n, np.array(list(SPLITS.values())), rng), strict=True):
-        cells = _apportion(int(size), law.cells.ravel(), rng).reshape(2, 2)
-        for image_finding in (0, 1):
-            for text_finding in (0, 1):
-                count = int(cells[image_finding, text_finding])
-                p = law.positive[image_finding][text_finding]
-                positives = int(count * p + rng.random())  # rounds up or down with the right probability
-                design += [(split, image_finding, text_finding, int(i < positives)) for i in range(count)]
+    for image_finding in (0, 1):
+        for text_finding in (0, 1):
+            counts = [int(count) for count in cells[:, image_finding, text_finding]]
+            positives = _positives(counts, law.positive[image_finding][text_finding], rng)
+            for split, count, positive in zip(SPLITS, counts, positives, strict=True):
+                design += [(split, image_finding, text_finding, int(i < positive)) for i in range(count)]
     return [design[i] for i in rng.permutation(len(design))]
+
+
+def _positives(counts: list[int], p: float, rng: np.random.Generator) -> list[int]:
+    """Positive patients among `counts` of each split.
+
+    Over all splits as many as the law says, rounded by chance so that no patient's probability is
+    off; in the later splits, which measure, to the nearest whole patient; the first takes the rest.
+    """
+    total = int(sum(counts) * p + rng.random())
+    later = [round(count * p) for count in counts[1:]]
+    return [min(max(total - sum(later), 0), counts[0]), *later]
 
 
 def _apportion(total: int, shares: AnyArray, rng: np.random.Generator) -> AnyArray:

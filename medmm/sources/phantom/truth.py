@@ -33,7 +33,7 @@ class Table:
         image_rate, text_rate: Share of patients with the finding; the two are independent.
     """
 
-    positive: tuple[tuple[float, float], tuple[float, float]] = ((0.05, 0.15), (0.15, 0.95))
+    positive: tuple[tuple[float, float], tuple[float, float]] = ((0.01, 0.06), (0.06, 0.99))
     image_rate: float = 0.5
     text_rate: float = 0.5
 
