@@ -59,6 +59,8 @@ class ModelConfig:
         fusion: Name of a fusion layer.
         width: Channels in which modalities meet.
         dropout: Before every head.
+        vote: Weight of each modality's own logits beside the fused ones in the joint answer. The average of a
+            joint and a separate view errs less than either; 0 leaves the fused head alone.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -70,6 +72,7 @@ class ModelConfig:
     fusion: str = "concat"
     width: int = 128
     dropout: float = 0.2
+    vote: float = 0.5
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -162,12 +165,10 @@ class MultimodalClassifier(nn.Module):
         return Logits(self.fuse(features, batch.present), self.single(features))
 
     def answer(self, features: Features, present: Present) -> torch.Tensor:
-        """(B, classes) logits to act on: the fused head's, or for a lone modality its own head's."""
-        logits = self.fuse(features, present)
+        """(B, classes) logits to act on: the fused head's with the vote of each modality's own, or a lone modality's own."""
+        own = torch.stack([single * present[name][:, None] for name, single in self.single(features).items()]).sum(0)
         alone = torch.stack([mask.long() for mask in present.values()]).sum(0) == 1
-        for name, single in self.single(features).items():
-            logits = torch.where((alone & present[name])[:, None], single, logits)
-        return logits
+        return torch.where(alone[:, None], own, self.fuse(features, present) + self.config.vote * own)
 
     def answer_patterns(self, batch: Batch) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
         """Encode once, answer from every subset of modalities.

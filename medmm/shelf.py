@@ -43,16 +43,21 @@ def find_model(name: str | Path | None = None) -> Path:
     """The folder of a shipped model by name, or any model folder by path; the default when None.
 
     Raises:
-        ModelError: If there is neither.
+        ModelError: If there is neither, or both a shipped model and a model folder of this name.
     """
     wanted = str(name or DEFAULT_MODEL)
-    if wanted in model_names():
-        return _ASSETS / "models" / wanted
+    folder = None
     with suppress(OSError):  # no name the file system could hold
-        if Path(wanted).is_dir():
-            return Path(wanted)
-    msg = f"Expected a model folder or one of the shipped models {', '.join(model_names())}; got neither."
-    raise ModelError(msg)
+        folder = Path(wanted) if Path(wanted).is_dir() else None
+    if wanted not in model_names():
+        if folder is not None:
+            return folder
+        msg = f"Expected a model folder or one of the shipped models {', '.join(model_names())}; got neither."
+        raise ModelError(msg)
+    if name is not None and folder is not None and (folder / "config.json").exists():
+        msg = f"Expected one model; {wanted} is a shipped one and a folder here too. Say ./{wanted} for the folder, or rename it."
+        raise ModelError(msg)
+    return _ASSETS / "models" / wanted
 
 
 def examples() -> list[Example]:

@@ -22,6 +22,17 @@ def test_a_model_folder_is_found_by_path(tmp_path: Path) -> None:
     assert find_model(str(tmp_path)) == tmp_path
 
 
+def test_a_folder_named_like_a_shipped_model_is_not_passed_over_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / DEFAULT_MODEL).mkdir()
+    assert find_model(DEFAULT_MODEL).parent.name == "models"  # not a model, so nothing to confuse
+    (tmp_path / DEFAULT_MODEL / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=f"./{DEFAULT_MODEL}"):
+        find_model(DEFAULT_MODEL)
+    assert find_model(f"./{DEFAULT_MODEL}") == Path(DEFAULT_MODEL)
+    assert find_model().parent.name == "models"
+
+
 @pytest.mark.parametrize("name", ["no_such_model", "../sts51", "/nowhere/SECRET"])
 def test_an_unknown_model_is_refused_with_the_names_there_are(name: str) -> None:
     with pytest.raises(ModelError) as caught:
