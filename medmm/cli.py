@@ -97,6 +97,34 @@ def predict(
 
 
 @app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Folder, zip or file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what lies under a path, which series would be read, its geometry and doubts."""
+    with _errors_as_json(as_json):
+        from medmm.sources.inspection import inspect_path
+
+        inspection = inspect_path(path)
+    if as_json:
+        _print_json(inspection.to_dict())
+        return
+    for found in inspection.found:
+        typer.echo(f"{'->' if found.chosen else '  '} {found.description}{'  ' + found.uid if found.uid else ''}")
+        if found.geometry:
+            spacing = " x ".join(f"{s:g}" for s in found.geometry["spacing_mm"])
+            typer.echo(f"     {found.geometry['plane']}, {' x '.join(map(str, found.geometry['shape']))} voxels of {spacing} mm")
+        for code, message in (*found.warnings, *([(found.code, found.message)] if found.code else [])):
+            typer.echo(f"     {code}: {message}")
+    for reason, files in inspection.left_out:
+        typer.echo(f"left out: {files} x {reason}")
+    if inspection.code:
+        typer.echo(f"{inspection.code}: {inspection.message}")
+    elif len(inspection.found) > 1:
+        typer.echo(f"chosen by the rule: {inspection.rule}")
+
+
+@app.command()
 def train(
     cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
     out: OutOption,

@@ -12,9 +12,8 @@ from dataclasses import replace
 from medmm.errors import MultipleSeriesError, NoImageError
 from medmm.sources import dicom, nifti, picture
 from medmm.sources.archive import Entry, open_entries
+from medmm.sources.sniff import sort_by_kind
 from medmm.study import Note, Notice, Study
-
-_HEAD_BYTES = 132
 
 
 def open_study(path: str | os.PathLike[str] | None, note: str | None = None, *, series: str | None = None) -> Study:
@@ -41,7 +40,7 @@ def open_study(path: str | os.PathLike[str] | None, note: str | None = None, *, 
 
 def _read_images(path: str | os.PathLike[str], series: str | None) -> Study:
     with open_entries(path) as entries:
-        kinds = _sort_by_kind(entries)
+        kinds = sort_by_kind(entries)
         if kinds["dicom"]:
             study = dicom.read_study(kinds["dicom"], series)
             read = len(kinds["dicom"])
@@ -60,21 +59,6 @@ def _read_images(path: str | os.PathLike[str], series: str | None) -> Study:
     notice = Notice("W_OTHER_FILES", f"{skipped} files are of another kind and were not read.")
     provenance = replace(study.provenance, left_out=(*study.provenance.left_out, ("file of another kind", skipped)))
     return replace(study, provenance=provenance).with_notices(notice)
-
-
-def _sort_by_kind(entries: list[Entry]) -> dict[str, list[Entry]]:
-    kinds: dict[str, list[Entry]] = {"dicom": [], "nifti": [], "picture": []}
-    for entry in entries:
-        head = entry.head(_HEAD_BYTES)
-        if entry.name.rsplit("/", 1)[-1].upper() == "DICOMDIR":
-            continue
-        if dicom.is_dicom(head):
-            kinds["dicom"].append(entry)
-        elif picture.is_picture(head):
-            kinds["picture"].append(entry)
-        elif nifti.is_nifti(entry):
-            kinds["nifti"].append(entry)
-    return kinds
 
 
 def _only(entries: list[Entry], what: str) -> Entry:

@@ -84,6 +84,16 @@ def read_study(entries: list[Entry], series: str | None = None) -> Study:
     return Study(volumes=(volume,), notices=tuple(notices), provenance=provenance)
 
 
+def measure(series: Series) -> tuple[Grid, list[Notice]]:
+    """Geometry of a series and what to know of it, from its headers alone.
+
+    Raises:
+        GeometryError: If its slices are not one regular volume; a leaf says why.
+    """
+    stack, notices = _stack(series)
+    return stack.grid, notices
+
+
 class _Stack(NamedTuple):
     slices: list[Slice]  # in spatial order
     grid: Grid

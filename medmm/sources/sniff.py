@@ -1,0 +1,24 @@
+"""Which reader a file is for, by its content."""
+
+from __future__ import annotations
+
+from medmm.sources import dicom, nifti, picture
+from medmm.sources.archive import Entry
+
+_HEAD_BYTES = 132
+
+
+def sort_by_kind(entries: list[Entry]) -> dict[str, list[Entry]]:
+    """Files under `dicom`, `nifti` and `picture`; those of another kind are in none."""
+    kinds: dict[str, list[Entry]] = {"dicom": [], "nifti": [], "picture": []}
+    for entry in entries:
+        head = entry.head(_HEAD_BYTES)
+        if entry.name.rsplit("/", 1)[-1].upper() == "DICOMDIR":
+            continue
+        if dicom.is_dicom(head):
+            kinds["dicom"].append(entry)
+        elif picture.is_picture(head):
+            kinds["picture"].append(entry)
+        elif nifti.is_nifti(entry):
+            kinds["nifti"].append(entry)
+    return kinds

@@ -1,0 +1,93 @@
+"""What an inspection says is what opening the same path then does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from medmm import open_study
+from medmm.errors import InputError, NoImageError
+from medmm.sources.inspection import inspect_path
+
+Make = Callable[..., list[Dataset]]
+Save = Callable[..., Path]
+
+
+def test_every_series_is_listed_and_the_one_marked_is_the_one_read(ct: Make, save: Save) -> None:
+    mixed = [*ct(3, shape=(4, 4)), *ct(6), *ct(2, shape=(5, 5), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])]
+    inspection, study = inspect_path(save(mixed)), open_study(save(mixed))
+    assert [found.chosen for found in inspection.found] == [True, False]
+    chosen = inspection.found[0]
+    assert chosen.description == study.provenance.chosen
+    assert chosen.geometry == study.volumes[0].grid.summary()
+    assert chosen.uid == mixed[3].SeriesInstanceUID
+    assert open_study(save(mixed), series=inspection.found[1].uid).volumes[0].grid.summary() == inspection.found[1].geometry
+    assert inspection.left_out == (("localizer", 2),)
+    assert inspection.code == ""
+
+
+@pytest.mark.parametrize("without", [2, 5])
+def test_a_series_that_would_be_refused_says_why(ct: Make, save: Save, without: int) -> None:
+    slices = ct(9)
+    del slices[without]
+    folder = save(slices)
+    (found,) = inspect_path(folder).found
+    with pytest.raises(InputError) as caught:
+        open_study(folder)
+    assert (found.code, found.message, found.geometry) == (caught.value.code, caught.value.message, None)
+    assert found.code == "E_MISSING_SLICES"
+
+
+def test_a_tie_chooses_nothing_but_names_both(ct: Make, save: Save) -> None:
+    inspection = inspect_path(save([*ct(4), *ct(4)]))
+    assert inspection.code == "E_MULTI_SERIES"
+    assert not any(found.chosen for found in inspection.found)
+    assert len({found.uid for found in inspection.found}) == 2
+
+
+def test_pixels_are_not_needed(ct: Make, save: Save) -> None:
+    slices = ct(3)
+    for dataset in slices:
+        del dataset.PixelData
+    assert inspect_path(save(slices)).found[0].geometry is not None
+
+
+def test_zip_and_folder_say_the_same(ct: Make, save: Save, zipped: Callable[[Path], Path]) -> None:
+    folder = save([*ct(4), *ct(2, shape=(3, 3))])
+    assert inspect_path(zipped(folder)) == inspect_path(folder)
+
+
+def test_a_nifti_image_is_described(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.full((4, 5, 6), -1000, np.int16), np.diag([1, 2, 3, 1]))
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    (found,) = inspect_path(tmp_path / "a.nii.gz").found
+    assert found.chosen
+    assert found.geometry is not None
+    assert found.geometry["shape"] == [4, 5, 6]
+    assert [code for code, _ in found.warnings] == ["W_ASSUMED_HU"]
+
+
+def test_no_image_at_all_is_said_and_no_path_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("nothing")
+    assert inspect_path(tmp_path).code == "E_NO_IMAGE"
+    with pytest.raises(NoImageError):
+        inspect_path(tmp_path / "nowhere")
+
+
+def test_the_command_prints_one_json_document_without_the_patients_name(ct: Make, save: Save) -> None:
+    command = [sys.executable, "-m", "medmm", "inspect", str(save(ct(4))), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    content = json.loads(done.stdout)
+    assert content["found"][0]["chosen"]
+    assert content["found"][0]["geometry"]["shape"] == [9, 7, 4]
+    assert "SECRET" not in done.stdout + done.stderr
+    told = subprocess.run(command[:-1], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert told.startswith("-> CT series of 4 slices, 9 x 7")
