@@ -92,7 +92,7 @@ def test_a_process_killed_at_work_is_a_typed_error_and_the_next_call_is_answered
     start = time.monotonic()
     with pytest.raises(WorkerError):
         read()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60  # the call itself would wait longer
     killer.join()
     assert not alive(pid)
     assert read() == expected
@@ -220,7 +220,7 @@ def test_close_does_not_wait_for_a_call_under_way(patient_zip: Path, tmp_path: P
     start = time.monotonic()
     worker.close()
     thread.join(10)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30  # the call itself would wait 60
     assert len(failed) == 1
     assert not alive(pid)
 
