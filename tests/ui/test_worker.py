@@ -92,7 +92,7 @@ def test_a_process_killed_at_work_is_a_typed_error_and_the_next_call_is_answered
     start = time.monotonic()
     with pytest.raises(WorkerError):
         read()
-    assert time.monotonic() - start < 60  # the call itself would wait longer
+    assert time.monotonic() - start < 30  # the call itself would wait 60
     killer.join()
     assert not alive(pid)
     assert read() == expected
