@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -124,3 +125,17 @@ def test_a_stopped_server_leaves_no_file(
     running.stop(stop)
     page.close()
     assert running.files() == []
+
+
+def test_a_path_that_a_visitor_makes_up_is_not_opened(server: Any, patient_zip: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "somebody_elses.zip"
+    mine.write_bytes(patient_zip.read_bytes())
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        handlers = {d["api_name"]: d["id"] for d in client.get("/config").json()["dependencies"]}
+        file = {"path": str(mine), "meta": {"_type": "gradio.FileData"}}
+        asked = {"data": [[file]], "fn_index": handlers["open_upload"], "session_hash": "visitor"}
+        assert client.post("/gradio_api/queue/join", json=asked).status_code == 200
+        told = client.get("/gradio_api/queue/data", params={"session_hash": "visitor"}).text
+    assert '"success":false' in told
+    assert str(tmp_path) not in told
+    assert mine.exists()  # an opened upload is moved
