@@ -59,8 +59,8 @@ class ModelConfig:
         fusion: Name of a fusion layer.
         width: Channels in which modalities meet.
         dropout: Before every head.
-        vote: Weight of each modality's own logits beside the fused ones in the joint answer. The average of a
-            joint and a separate view errs less than either; 0 leaves the fused head alone.
+        vote: Weight of each modality's own logits beside the fused ones in the joint answer, so that one
+            head misled by few cases does less harm; 0 leaves the fused head alone.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
