@@ -16,6 +16,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Points = tuple[tuple[float, ...], ...]
+"""A curve, point by point."""
+
+
 class Value(_Strict):
     """One measured number.
 
@@ -25,6 +29,9 @@ class Value(_Strict):
         defined: Replicates in which the metric was defined.
         reason: Why it is undefined, null otherwise.
         better: Which way is better; `target` for slopes and intercepts.
+        interval: How the interval was made where it is not as `Results.intervals` says, e.g. `wilson`.
+        null_low, null_high: Central 95 % of the values a perfectly calibrated model would have on these
+            samples; for measures of calibration error only.
     """
 
     value: float | None
@@ -33,6 +40,9 @@ class Value(_Strict):
     defined: int = 0
     reason: str | None = None
     better: Literal["higher", "lower", "target"]
+    interval: str = ""
+    null_low: float | None = None
+    null_high: float | None = None
 
 
 class Bin(_Strict):
@@ -83,6 +93,42 @@ class Decision(_Strict):
     confusion: tuple[tuple[tuple[int, ...], ...], ...]
 
 
+class Curves(_Strict):
+    """Curves of one label.
+
+    Attributes:
+        roc: (false positive rate, true positive rate).
+        pr: (recall, precision).
+        net_benefit: (threshold, net benefit of the model, of treating all); treating none is 0.
+        smooth: (predicted, observed, low, high) of a smooth calibration curve with a 95 % band.
+    """
+
+    roc: Points = ()
+    pr: Points = ()
+    net_benefit: Points = ()
+    smooth: Points = ()
+
+
+class ConformalSets(_Strict):
+    """Prediction sets that hold the truth at a promised rate, fitted on the tuning split.
+
+    Attributes:
+        method: `split`, `class_conditional` or `risk_control`.
+        promised: Coverage promised, e.g. 0.9.
+        split, n: Where it was fitted, and on how many samples.
+        coverage, size: Measured on the scored samples: share of sets with the truth in them, mean labels in a set.
+        by_group: Coverage in subgroups, keyed `column=value`.
+    """
+
+    method: str
+    promised: float
+    split: str
+    n: int
+    coverage: Value
+    size: Value
+    by_group: dict[str, Value] = {}
+
+
 class Arm(_Strict):
     """Everything measured for one set of inputs, or for a baseline.
 
@@ -94,7 +140,9 @@ class Arm(_Strict):
         metrics: By name.
         decision: Of the metrics that depend on one.
         calibration: By label.
-        roc: By label, (false positive rate, true positive rate) points.
+        curves: By label.
+        risk_coverage: (coverage, error rate among those answered) as the least confident are left out.
+        conformal: Prediction sets, where a tuning split is at hand.
     """
 
     name: str
@@ -105,18 +153,25 @@ class Arm(_Strict):
     metrics: dict[str, Value]
     decision: Decision
     calibration: dict[str, Calibration]
-    roc: dict[str, tuple[tuple[float, float], ...]]
+    curves: dict[str, Curves]
+    risk_coverage: Points = ()
+    conformal: tuple[ConformalSets, ...] = ()
 
 
 class Comparison(_Strict):
-    """Paired difference of two arms on the samples both answered.
+    """Paired difference of two arms, or of two runs, on the samples both answered.
 
     Attributes:
-        first, second: Arms; the difference is first minus second.
+        first, second: Arms or runs; the difference is first minus second.
         metric: Name.
         n: Samples in common.
         difference, low, high: With the same patients resampled for both.
         excludes_zero: Whether the interval leaves out no difference.
+        test, p_value: Test of no difference, e.g. `bootstrap`, `delong`, `mcnemar`, `permutation`.
+        adjusted_p: After correction for the number of comparisons of one table.
+        correction: `holm`, `bh` or empty.
+        margin: Of non-inferiority, in the metric's unit; null for a test of superiority.
+        outcome: `better`, `worse`, `non_inferior` or `not_shown`.
     """
 
     first: str
@@ -127,6 +182,155 @@ class Comparison(_Strict):
     low: float | None
     high: float | None
     excludes_zero: bool | None
+    test: str = ""
+    p_value: float | None = None
+    adjusted_p: float | None = None
+    correction: str = ""
+    margin: float | None = None
+    outcome: Literal["better", "worse", "non_inferior", "not_shown"] = "not_shown"
+
+
+class Group(_Strict):
+    """The `full` arm in one subgroup, or in one pattern of modalities present.
+
+    Attributes:
+        column, value: Which; `pattern` for the modalities present.
+        n, patients: Scored samples and their patients.
+        positives: Samples of each label.
+        metrics: The headline metrics; empty when suppressed.
+        suppressed: Why there are no numbers, null otherwise.
+    """
+
+    column: str
+    value: str
+    n: int
+    patients: int
+    positives: dict[str, int]
+    metrics: dict[str, Value] = {}
+    suppressed: str | None = None
+
+
+class Gap(_Strict):
+    """Difference between the best and the worst subgroup of a column.
+
+    Attributes:
+        column, metric: Of what.
+        best, worst: Groups.
+        gap: Best minus worst in the metric's own direction, with the same patients resampled.
+    """
+
+    column: str
+    metric: str
+    best: str
+    worst: str
+    gap: Value
+
+
+class Heterogeneity(_Strict):
+    """How much a metric differs between sites (random-effects meta-analysis).
+
+    Attributes:
+        column, metric: Of what.
+        sites: Sites with enough samples.
+        mean: Over sites.
+        tau: Standard deviation between sites.
+        prediction_low, prediction_high: 95 % prediction interval of a new site.
+    """
+
+    column: str
+    metric: str
+    sites: int
+    mean: Value
+    tau: float | None
+    prediction_low: float | None
+    prediction_high: float | None
+
+
+class Recalibration(_Strict):
+    """What recalibration fitted on another split does to the scored samples.
+
+    Attributes:
+        method: E.g. `temperature`.
+        split, n: Where it was fitted, and on how many samples.
+        applied: Whether the arms of these results are after it.
+        before, after: Calibration metrics.
+        differences: After minus before, paired.
+        helped: Whether log-loss fell beyond chance; null when it cannot be told.
+    """
+
+    method: str
+    split: str
+    n: int
+    applied: bool
+    before: dict[str, Value]
+    after: dict[str, Value]
+    differences: tuple[Comparison, ...]
+    helped: bool | None
+
+
+class RobustnessCurve(_Strict):
+    """A metric as inputs get worse.
+
+    Attributes:
+        perturbation: E.g. `noise`; `unit` says what its levels mean.
+        unit: E.g. `HU`, `mm`, `share of words`.
+        metric: Name.
+        levels, values: As many values as levels, the first without perturbation.
+    """
+
+    perturbation: str
+    unit: str
+    metric: str
+    levels: tuple[float, ...]
+    values: tuple[Value, ...]
+
+
+class Overlap(_Strict):
+    """What two sides of a split have in common; anything above 0 is leakage."""
+
+    first: str
+    second: str
+    patients: int
+    images: int | None
+
+
+class Partition(_Strict):
+    """Proof that fitting, tuning and scoring were done on different patients and different images.
+
+    Attributes:
+        samples, patients: By split.
+        overlaps: For every two splits; `images` is null where no image digests are at hand.
+        level: `patient`, or `patient and image` where digests are at hand.
+    """
+
+    samples: dict[str, int]
+    patients: dict[str, int]
+    overlaps: tuple[Overlap, ...]
+    level: str
+
+
+class Characteristic(_Strict):
+    """What the samples of each split are like in one column.
+
+    Attributes:
+        column: Name.
+        by_split: Split to summary: shares of a category, or median and quartiles of a number.
+        missing: Samples without a value, by split.
+    """
+
+    column: str
+    by_split: dict[str, dict[str, float]]
+    missing: dict[str, int]
+
+
+class WorstCase(_Strict):
+    """A sample of the `full` arm that was wrong with confidence."""
+
+    sample_id: str
+    truth: str
+    called: str
+    probability: float
+    pattern: str
 
 
 class Counts(_Strict):
@@ -148,10 +352,19 @@ class Counts(_Strict):
 
 
 class Intervals(_Strict):
-    """How intervals were made."""
+    """How intervals were made.
 
-    method: Literal["patient bootstrap, percentile"] = "patient bootstrap, percentile"
+    Attributes:
+        method: In words, e.g. `patient bootstrap, percentile`.
+        replicates: Bootstrap replicates; `dear_replicates` for metrics that are slow to compute.
+        seed, level: Of the bootstrap, of the interval.
+        strata: Column within whose values patients were drawn, empty for none.
+    """
+
+    method: str = "patient bootstrap, percentile"
     replicates: int
+    dear_replicates: int = 0
+    strata: str = ""
     seed: int
     level: float
 
@@ -164,9 +377,14 @@ class FailedSample(_Strict):
 
 
 class Results(_Strict):
-    """The content of `metrics.json`."""
+    """The content of `metrics.json`.
 
-    schema_: Literal["medmm.metrics/1"] = Field(default="medmm.metrics/1", alias="schema")
+    Attributes:
+        statements: What only the author can say, by checklist key (e.g. `reference_standard`), from the task.
+        environment: Versions and hardware, for the record.
+    """
+
+    schema_: Literal["medmm.metrics/2"] = Field(default="medmm.metrics/2", alias="schema")
     medmm: str
     disclaimer: str
     task: str
@@ -183,6 +401,16 @@ class Results(_Strict):
     intervals: Intervals
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...]
+    groups: tuple[Group, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    heterogeneity: tuple[Heterogeneity, ...] = ()
+    recalibration: tuple[Recalibration, ...] = ()
+    robustness: tuple[RobustnessCurve, ...] = ()
+    partition: Partition | None = None
+    characteristics: tuple[Characteristic, ...] = ()
+    worst: tuple[WorstCase, ...] = ()
+    environment: dict[str, str] = {}
+    statements: dict[str, str] = {}
     failed: tuple[FailedSample, ...]
     notes: tuple[str, ...]
 

@@ -45,11 +45,11 @@ def patient_zip() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of more real data, named by MEDMM_TEST_DATA; tests that need it are skipped without."""
-    folder = os.environ.get("MEDMM_TEST_DATA")
-    if not folder:
-        pytest.skip("MEDMM_TEST_DATA does not name a folder with sts51/ and dicom/")
-    return Path(folder)
+    """Folder of more real data beside the checkout, or named by MEDMM_TEST_DATA; tests that need it are skipped without."""
+    folder = Path(os.environ.get("MEDMM_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not (folder / "sts51").is_dir():
+        pytest.skip("there is no ../shared/data, and MEDMM_TEST_DATA names no folder with sts51/ and dicom/")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from medmm.results import (
     Calibration,
     Comparison,
     Counts,
+    Curves,
     Decision,
     FailedSample,
     Intervals,
@@ -207,7 +208,7 @@ def _measure(side: _Side, replicates: dict[str, FloatArray], task: Task) -> Arm:
         metrics={m.name: _value(m, scores, replicates[m.name], task.intervals.level) for m in catalogue(scores)},
         decision=Decision(policy=side.policy, thresholds=side.thresholds, split=side.split, confusion=_confusion(scores)),
         calibration={scores.labels[k]: _calibration(scores, k, task.intervals.seed) for k in columns},
-        roc={scores.labels[k]: _roc(scores, k) for k in columns},
+        curves={scores.labels[k]: Curves(roc=_roc(scores, k)) for k in columns},
     )
 
 

@@ -64,7 +64,7 @@ def roc_figure(arms: Sequence[Arm], label: str) -> str:
     figure, (axes,) = _figure(4.2, 4.2)
     axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=_DASHES[3])
     for i, arm in enumerate(arms):
-        points = arm.roc.get(label, ())
+        points = arm.curves[label].roc if label in arm.curves else ()
         if points:
             x, y = zip(*points, strict=True)
             axes.plot(x, y, color=_ACCENTS[i % 4], linestyle=_DASHES[i % 4], linewidth=1.8, label=arm.name)

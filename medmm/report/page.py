@@ -30,7 +30,7 @@ def render_report(results: Results) -> str:
         verdict=verdict(results),
         headline=headline_metrics(full),
         forests=[forest_figure(results.arms, name) for name in headline_metrics(full)[:2] if full.metrics[name].value is not None],
-        rocs={label: roc_figure(results.arms, label) for label in shown if full.roc[label]},
+        rocs={label: roc_figure(results.arms, label) for label in shown if full.curves[label].roc},
         diagrams={label: reliability_figure(full.calibration[label], label) for label in shown},
         left_out=len(full.calibration) - len(shown),
     )

@@ -160,7 +160,7 @@ def test_the_roc_curve_is_that_of_scikit_learn(n) -> None:
     rng = np.random.default_rng(0)
     y, p = (Y, P) if n == 8 else ((rng.random(n) < 0.4).astype(int).tolist(), rng.random(n).round(2).tolist())
     fpr, tpr, _ = sk.roc_curve(y, p, drop_intermediate=False)
-    found = score(predictions(records(y, p)), task()).arms[0].roc["yes"]
+    found = score(predictions(records(y, p)), task()).arms[0].curves["yes"].roc
     assert np.array(found) == pytest.approx(np.stack([fpr, tpr], axis=1), abs=1e-5)
 
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_measured_is_null_with_a_reason() -> None:
     for name, value in results.arms[0].metrics.items():
         assert (value.value is None) is (value.reason is not None), name
     assert results.arms[0].metrics["auroc"].reason == "needs both classes among the samples"
-    assert results.arms[0].roc == {"yes": ()}
+    assert results.arms[0].curves["yes"].roc == ()
     found = {c.metric: c for c in results.comparisons}
     assert (found["auroc"].difference, found["auroc"].low, found["auroc"].excludes_zero) == (None, None, None)
 

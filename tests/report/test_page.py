@@ -103,7 +103,7 @@ def test_of_many_labels_the_page_draws_some_and_says_so(results_of) -> None:
     results = results_of("multilabel", 30)
     full = results.arms[0]
     many = {f"label {i}": full.calibration["a"] for i in range(9)}
-    crowded = full.model_copy(update={"calibration": many, "roc": dict.fromkeys(many, full.roc["a"])})
+    crowded = full.model_copy(update={"calibration": many, "curves": dict.fromkeys(many, full.curves["a"])})
     page = Page(render_report(results.model_copy(update={"arms": (crowded, *results.arms[1:])})))
     assert "3 further labels are in metrics.json" in page.text
 
