@@ -1,0 +1,24 @@
+"""The `medmm` command. Names, `--json` and exit codes are a contract: scripts call them.
+
+Exit codes: 0 done; 1 a check failed or something unexpected happened; 2 unusable input or
+arguments; 3 finished, but some samples failed, each with its reason.
+"""
+
+from __future__ import annotations
+
+from medmm.cli import eval_run, eval_score, models, study  # each adds its commands
+from medmm.cli.apps import app
+from medmm.cli.console import INTERNAL, fail, unexpected
+from medmm.errors import MedmmError
+
+__all__ = ["app", "eval_run", "eval_score", "main", "models", "study"]
+
+
+def main() -> None:
+    """Run the command line; turns every error into one line and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except MedmmError as error:
+        fail(error.code, error.message)
+    except Exception as error:
+        fail(INTERNAL, unexpected(error), status=1)

@@ -1,0 +1,25 @@
+"""The command, its groups, and the options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from medmm.prediction import DISCLAIMER
+
+app = typer.Typer(
+    name="medmm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help=f"A patient's imaging study and note in, one calibrated probability out. {DISCLAIMER}",
+)  # fmt: skip
+eval_app = typer.Typer(no_args_is_help=True, help="Measure predictions: ours or anybody's.")
+models_app = typer.Typer(no_args_is_help=True, help="Models that ship with medmm.")
+app.add_typer(eval_app, name="eval")
+app.add_typer(models_app, name="models")
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Name of a shipped model, or a model folder.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes CUDA, else MPS, else the CPU.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]

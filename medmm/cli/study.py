@@ -1,0 +1,142 @@
+"""Commands about studies: page, prediction, inspection, training, phantoms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from medmm.cli.apps import DeviceOption, JsonOption, ModelOption, OutOption, app
+from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress
+from medmm.errors import InputError
+from medmm.prediction import DISCLAIMER
+
+
+@app.command()
+def demo(
+    model: ModelOption = None,
+    port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 7860,
+    host: Annotated[str, typer.Option(help="Address to listen on; anything but this machine must be asked for.")] = "127.0.0.1",
+) -> None:
+    """Serve the web page and print its address."""
+    from medmm.optional import require
+
+    require("gradio", "The web page", "demo")
+    from medmm.ui import serve
+
+    serve(model=model, host=host, port=port)
+
+
+@app.command()
+def predict(
+    path: Annotated[Path | None, typer.Argument(help="DICOM folder, zip or file, NIfTI, PNG or JPEG; may be left out.")] = None,
+    note: Annotated[str | None, typer.Option(help="Clinical text.")] = None,
+    note_file: Annotated[Path | None, typer.Option(help="File with clinical text, UTF-8.")] = None,
+    model: ModelOption = None,
+    series: Annotated[str | None, typer.Option(help="SeriesInstanceUID to read instead of the one the rule picks.")] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Answer for one study."""
+    with errors_as_json(as_json):
+        if note is not None and note_file is not None:
+            msg = "Expected --note or --note-file; got both. Give one."
+            raise InputError(msg)
+        from medmm.inference import load_model
+        from medmm.sources import open_study
+        from medmm.sources.cohort import read_text
+
+        study = open_study(path, read_text(note_file) if note_file else note, series=series)
+        prediction = load_model(model, device).predict(study)
+    if as_json:
+        print_json(prediction.to_dict())
+        return
+    for label, p in prediction.answer.probabilities.items():
+        typer.echo(f"{p:6.1%}  {label}{'  <- called' if label in prediction.answer.called else ''}")
+    typer.echo(f"from {prediction.pattern}; calibrated: {'yes' if prediction.answer.calibrated else 'no'}")
+    for notice in prediction.notices:
+        typer.echo(f"{notice.code}: {notice.message}")
+    typer.echo(DISCLAIMER)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Folder, zip or file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what lies under a path, which series would be read, its geometry and doubts."""
+    with errors_as_json(as_json):
+        from medmm.sources.inspection import inspect_path
+
+        inspection = inspect_path(path)
+    if as_json:
+        print_json(inspection.to_dict())
+        return
+    for found in inspection.found:
+        typer.echo(f"{'->' if found.chosen else '  '} {found.description}{'  ' + found.uid if found.uid else ''}")
+        if found.geometry:
+            spacing = " x ".join(f"{s:g}" for s in found.geometry["spacing_mm"])
+            typer.echo(f"     {found.geometry['plane']}, {' x '.join(map(str, found.geometry['shape']))} voxels of {spacing} mm")
+        for code, message in (*found.warnings, *([(found.code, found.message)] if found.code else [])):
+            typer.echo(f"     {code}: {message}")
+    for reason, files in inspection.left_out:
+        typer.echo(f"left out: {files} x {reason}")
+    if inspection.code:
+        typer.echo(f"{inspection.code}: {inspection.message}")
+    elif len(inspection.found) > 1:
+        typer.echo(f"chosen by the rule: {inspection.rule}")
+
+
+@app.command()
+def train(
+    cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
+    out: OutOption,
+    fusion: Annotated[str, typer.Option(help="Fusion layer: weighted, concat, cross_attention, or a plug-in's.")] = "concat",
+    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    text_source: Annotated[str | None, typer.Option(help="Hugging Face text encoder: folder or hub name.")] = None,
+    folds: Annotated[str | None, typer.Option(help="Cross-validate: number of folds, or the column that names them.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Class names in order, joined by commas; the second of two is positive.")
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Any other choice of TrainConfig, as key=value.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a classifier on a cohort; run the same command again to resume."""
+    from medmm.training import train as run_training
+    from medmm.training.config import config_from
+
+    given = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source}
+    config = config_from(given, settings or [])
+    with progress() as on_progress:
+        result = run_training(
+            cohort, out, config, folds=int(folds) if folds and folds.isdigit() else folds,
+            labels=tuple(labels.split(",")) if labels else None, device=device, on_progress=on_progress,
+        )  # fmt: skip
+    if result.best_epoch < 0:
+        typer.echo("This run was finished before; nothing was done.", err=True)
+    else:
+        typer.echo(f"Model folder ready: {result.n_train} training and {result.n_val} validation studies.", err=True)
+    exit_if_failed(len(result.failures))
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    n: Annotated[int, typer.Option("--n", min=20, help="Patients.")] = 600,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    image_format: Annotated[Literal["dicom", "zip", "nifti"], typer.Option("--format")] = "dicom",
+    matrix: Annotated[int, typer.Option(help="Pixels along each side of a slice.")] = 96,
+    table: Annotated[str | None, typer.Option(help="P(positive | image, text) as p00,p01,p10,p11.")] = None,
+) -> None:
+    """Write a synthetic cohort whose true posterior is known."""
+    from medmm.sources.phantom import make_phantom
+    from medmm.sources.phantom.truth import Table
+
+    law = Table.from_text(table) if table else Table()
+    with progress() as on_progress:
+        make_phantom(
+            out, n, seed=seed, table=law, image_format=image_format, matrix=matrix,
+            on_progress=lambda done, total: on_progress("drawing patients", done, total),
+        )  # fmt: skip
