@@ -7,6 +7,7 @@
     |   |-- TruncatedError          E_TRUNCATED            fewer bytes than the header promises
     |   |-- ArchiveError            E_ARCHIVE              unsafe or unreadable zip
     |   |-- TooLargeError           E_TOO_LARGE            over a size limit
+    |   |-- BudgetError             E_BUDGET               reading took too much time or memory
     |   |-- TransferSyntaxError     E_TRANSFER_SYNTAX      pixel encoding we do not decode
     |   |-- MultipleSeriesError     E_MULTI_SERIES         no rule picks one series
     |   |-- GeometryError           E_GEOMETRY             no or contradictory geometry
@@ -87,6 +88,12 @@ class TooLargeError(InputError):
     """The input is over a size limit of `medmm.settings.Limits`."""
 
     code = "E_TOO_LARGE"
+
+
+class BudgetError(InputError):
+    """Reading the input took more time or memory than `medmm.settings.Limits` allows."""
+
+    code = "E_BUDGET"
 
 
 class TransferSyntaxError(InputError):
@@ -207,3 +214,13 @@ class WorkerError(MedmmError):
     """The process doing the work died or ran out of time."""
 
     code = "E_WORKER"
+
+
+def error_of(code: str, message: str) -> MedmmError:
+    """The error a code stands for, as when it happened in another process."""
+    classes: list[type[MedmmError]] = [MedmmError]
+    for known in classes:  # grows while it is walked: the whole tree
+        classes += known.__subclasses__()
+    error = next((known for known in classes if known.code == code), MedmmError)(message)
+    error.code = code  # also one that a plug-in made up
+    return error

@@ -18,6 +18,8 @@ class Limits:
         spacing_mm: Smallest and largest believable distance between neighbouring voxels.
         hu: Smallest and largest believable Hounsfield unit after rescale.
         note_chars: Characters of a note.
+        seconds: Time to read one study, in a process of its own.
+        memory_bytes: Address space of that process.
     """
 
     files: int = 5_000
@@ -28,6 +30,8 @@ class Limits:
     spacing_mm: tuple[float, float] = (0.05, 20.0)
     hu: tuple[float, float] = (-32_768.0, 65_535.0)
     note_chars: int = 32_768
+    seconds: float = 90.0
+    memory_bytes: int = 6 << 30
 
 
 LIMITS = Limits()

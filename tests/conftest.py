@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,20 @@ def shared_data() -> Path:
     if not (folder / "sts51").is_dir():
         pytest.skip("there is no ../shared/data, and MEDMM_TEST_DATA names no folder with sts51/ and dicom/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def alive() -> Callable[[int], bool]:
+    """Whether a child process is still there."""
+
+    def check(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    return check
 
 
 @pytest.fixture(scope="session")

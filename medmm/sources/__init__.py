@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Protocol, TypeAlias
 
 from medmm.errors import MultipleSeriesError, NoImageError
 from medmm.sources import dicom, nifti, picture
@@ -15,8 +16,19 @@ from medmm.sources.archive import Entry, open_entries
 from medmm.sources.sniff import sort_by_kind
 from medmm.study import Note, Notice, Study
 
+Source: TypeAlias = str | os.PathLike[str] | None
+"""Where a study lies; None for none."""
 
-def open_study(path: str | os.PathLike[str] | None, note: str | None = None, *, series: str | None = None) -> Study:
+
+class Opener(Protocol):
+    """The signature `open_study` shares with `jail.Jail.open`."""
+
+    def __call__(self, path: Source, note: str | None = None, *, series: str | None = None) -> Study:
+        """Read one patient's study; see `open_study`."""
+        ...
+
+
+def open_study(path: Source, note: str | None = None, *, series: str | None = None) -> Study:
     """Read one patient's study.
 
     Args:

@@ -17,7 +17,7 @@ import numpy as np
 
 from medmm.errors import CohortError, LeakageError, TextError
 from medmm.settings import LIMITS
-from medmm.sources import open_study
+from medmm.sources import Opener, open_study
 from medmm.study import Note, Study, Volume
 from medmm.table import Row, read_rows
 from medmm.types import FloatArray, Kind
@@ -50,16 +50,19 @@ class Case:
     split: str | None
     columns: Row
 
-    def open(self) -> Study:
+    def open(self, opener: Opener = open_study) -> Study:
         """Read the study from disk.
+
+        Args:
+            opener: How to open a path; `jail.Jail.open` does it where foreign bytes can do no harm.
 
         Raises:
             InputError: If an image or the note cannot be read.
         """
         volumes: list[Volume] = []
-        study = open_study(self.images[0]) if self.images else Study()
+        study = opener(self.images[0]) if self.images else Study()
         for image in self.images[1:]:
-            volumes += open_study(image).volumes
+            volumes += opener(image).volumes
         return replace(study, volumes=(*study.volumes, *volumes), note=self.read_note())
 
     def read_note(self) -> Note | None:

@@ -1,30 +1,49 @@
-"""A study on disk between two processes: one reads foreign bytes, the other only these checked files."""
+"""A study on disk between two processes: one reads foreign bytes, the other only these checked files.
+
+What comes back is checked as if a stranger had written it: a parser that was taken over may leave
+anything here.
+"""
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
-from medmm.errors import NoImageError
+from medmm.errors import MedmmError, NoImageError, WorkerError
 from medmm.geometry import Grid
 from medmm.study import Notice, Provenance, Study, Volume
+from medmm.types import AnyArray, Unit
 
 _ABOUT = "study.json"
+_DTYPES = ("int16", "float32")
+
+
+@dataclass(frozen=True, slots=True)
+class _VolumeAbout:
+    affine: tuple[tuple[float, float, float, float], ...]
+    unit: Unit
+    modality: str
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """Everything of a study but its arrays and its note."""
+
+    volumes: tuple[_VolumeAbout, ...]
+    notices: tuple[Notice, ...]
+    provenance: Provenance
 
 
 def write_study(study: Study, folder: Path) -> None:
     """Write volumes as `.npy` and everything else as JSON. The note is not written."""
     for index, volume in enumerate(study.volumes):
         np.save(folder / f"volume{index}.npy", np.ascontiguousarray(volume.array), allow_pickle=False)
-    about = {
-        "volumes": [{"affine": v.grid.affine.tolist(), "unit": v.unit, "modality": v.modality} for v in study.volumes],
-        "notices": [[n.code, n.message] for n in study.notices],
-        "provenance": _provenance_dict(study.provenance),
-    }
-    (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    volumes = tuple(_VolumeAbout(tuple(map(tuple, v.grid.affine.tolist())), v.unit, v.modality) for v in study.volumes)
+    (folder / _ABOUT).write_bytes(_schema().dump_json(_About(volumes, study.notices, study.provenance)))
 
 
 def read_study(folder: Path) -> Study:
@@ -32,32 +51,31 @@ def read_study(folder: Path) -> Study:
 
     Raises:
         NoImageError: If it is not there, e.g. removed because it was too old.
+        WorkerError: If it is not what `write_study` writes.
     """
     try:
-        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        volumes = tuple(_volume(folder / f"volume{i}.npy", entry) for i, entry in enumerate(about["volumes"]))
-    except OSError:
+        about = _schema().validate_json((folder / _ABOUT).read_bytes())
+        volumes = tuple(_volume(folder / f"volume{i}.npy", entry) for i, entry in enumerate(about.volumes))
+    except FileNotFoundError:
         msg = "Expected the study that was opened before; it has been removed. Open it again."
         raise NoImageError(msg) from None
-    provenance = about["provenance"]
-    left_out = tuple((reason, count) for reason, count in provenance.pop("left_out"))
-    return Study(
-        volumes=volumes,
-        notices=tuple(Notice(code, message) for code, message in about["notices"]),
-        provenance=Provenance(**provenance, left_out=left_out),
-    )
+    except MedmmError:
+        raise
+    except Exception:  # files of a process that read foreign bytes: no promise about what is in them
+        msg = "Expected a checked study from the reading process; got something else. Open it again."
+        raise WorkerError(msg) from None
+    return Study(volumes=volumes, notices=about.notices, provenance=about.provenance)
 
 
-def _volume(file: Path, entry: dict[str, Any]) -> Volume:
-    array = np.load(file, allow_pickle=False)
+@cache
+def _schema() -> TypeAdapter[_About]:
+    return TypeAdapter(_About)
+
+
+def _volume(file: Path, about: _VolumeAbout) -> Volume:
+    array: AnyArray = np.load(file, allow_pickle=False)
+    if array.dtype.name not in _DTYPES:
+        msg = f"Expected an array of {' or '.join(_DTYPES)}; got another."
+        raise WorkerError(msg)
     _, i, j, k = array.shape
-    return Volume(array, Grid((i, j, k), np.asarray(entry["affine"])), entry["unit"], entry["modality"])
-
-
-def _provenance_dict(provenance: Provenance) -> dict[str, Any]:
-    return {
-        "source": provenance.source,
-        "chosen": provenance.chosen,
-        "rule": provenance.rule,
-        "left_out": [list(pair) for pair in provenance.left_out],
-    }
+    return Volume(array, Grid((i, j, k), np.asarray(about.affine)), about.unit, about.modality)

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from medmm.errors import MedmmError, ModelError
+from medmm.settings import LIMITS
 from medmm.shelf import DEFAULT_MODEL, examples, find_model, model_names
 from medmm.ui import views
 from medmm.ui.session import Sessions
-from medmm.ui.worker import Worker
+from medmm.worker import SINGLE_THREADED, Worker
 
-_READ_SECONDS, _PREDICT_SECONDS = 90.0, 180.0
+_TASKS = "medmm.ui.tasks"
+_READ_SECONDS, _PREDICT_SECONDS = LIMITS.seconds + 15.0, 180.0  # a study that takes longer is ended by the reader itself
 PACK_ROUTE = "gradio_api/medmm/volume/"
 _WIDE_MM = 300.0  # a scan this wide is a trunk
 
@@ -34,7 +36,8 @@ class Page:
         names = [model] if model else sorted(model_names(), key=lambda name: name != DEFAULT_MODEL)
         self._models = {Path(name).name: str(find_model(name)) for name in names}
         self.sessions = Sessions()
-        self.reader, self.predictor = Worker("reader"), Worker("model")
+        self.reader = Worker(_TASKS, "reader", environment=SINGLE_THREADED)
+        self.predictor = Worker(_TASKS, "model")
         self.examples = examples()
         self._about: dict[str, dict[str, Any]] = {}
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from medmm.errors import NoImageError
+from medmm.scratch import private_folder
 
-_PREFIX = "medmm-page-"
+PREFIX = "medmm-page-"
 
 
 @dataclass(slots=True)
@@ -32,9 +31,7 @@ class Sessions:
     """
 
     def __init__(self, max_age: float = 1800.0) -> None:
-        remove_leftovers()
-        self.root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-        self.root.chmod(0o700)
+        self.root = private_folder(PREFIX)
         self.uploads = self.root / "uploads"
         self.uploads.mkdir()
         self._max_age = max_age
@@ -141,21 +138,3 @@ class Sessions:
         """Remove everything."""
         self._closing.set()
         shutil.rmtree(self.root, ignore_errors=True)
-
-
-def remove_leftovers() -> None:
-    """Remove folders of servers that were killed and so could not clean up."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdigit() and not _alive(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

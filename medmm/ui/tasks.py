@@ -1,22 +1,18 @@
 """The work behind the page, done in processes of its own: one reads foreign bytes, one holds the model.
 
-Started as `python -m medmm.ui.tasks reader|model`; takes one JSON request a line on stdin and gives
-one JSON reply a line on stdout. The reader never imports torch; the model never sees an upload.
+Started as `python -m medmm.ui.tasks reader|model` by a `medmm.worker.Worker`. The reader opens each
+study in a child with limits and never imports torch; the model never sees an upload.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from medmm.errors import MedmmError
-
-Task = Callable[..., dict[str, Any]]
+from medmm.worker import Task, serve
 
 
 def read(path: str, folder: str) -> dict[str, Any]:
@@ -70,27 +66,16 @@ def _predictor(model: str | None) -> Any:
     return load_model(model)
 
 
-_ROLES: dict[str, dict[str, Task]] = {"reader": {"read": read}, "model": {"warm": warm, "predict": predict}}
+def _reader() -> dict[str, Task]:
+    from medmm.sources.cell import confined, preload
+
+    preload()
+    return {"read": confined(read)}
 
 
-def _serve(tasks: dict[str, Task]) -> None:
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not break the protocol
-    for line in sys.stdin:
-        request = json.loads(line)
-        reply = _answer(tasks[request["task"]], request["arguments"])
-        replies.write(json.dumps(reply) + "\n")
-        replies.flush()
-
-
-def _answer(task: Task, arguments: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return {"result": task(**arguments)}
-    except MedmmError as error:
-        return {"error": {"code": error.code, "message": error.message}}
-    except (Exception, RecursionError, MemoryError) as error:
-        return {"error": {"code": "E_INTERNAL", "message": f"Unexpected {type(error).__name__}."}}
+def _model() -> dict[str, Task]:
+    return {"warm": warm, "predict": predict}
 
 
 if __name__ == "__main__":
-    _serve(_ROLES[sys.argv[1]])
+    serve({"reader": _reader, "model": _model}[sys.argv[1]])

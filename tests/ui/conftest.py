@@ -1,8 +1,7 @@
-"""What tests of the page share: a browser's reading of HTML, and whether a process is still there."""
+"""What tests of the page share: a browser's reading of HTML."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -48,17 +47,3 @@ def outline() -> Callable[[str], Outline]:
         return reader.outline
 
     return read
-
-
-@pytest.fixture(scope="session")
-def alive() -> Callable[[int], bool]:
-    """Whether a child process is still there."""
-
-    def check(pid: int) -> bool:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
-    return check

@@ -1,4 +1,8 @@
-"""A helper process that answers requests one at a time, is killed when it takes too long, and comes back."""
+"""A process that answers requests one at a time, is killed when it takes too long, and comes back.
+
+`Worker` is the asking side; `serve` is the main loop of the module it starts. They exchange one JSON
+document a line over pipes.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +13,32 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from medmm.errors import MedmmError, WorkerError
+from medmm.errors import MedmmError, WorkerError, error_of
+
+Task = Callable[..., dict[str, Any]]
+"""What a worker does when asked: JSON-ready arguments to a JSON-ready answer."""
+
+SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Environment of a process that forks, which one with threads cannot do safely."""
 
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
 
 
-class RemoteError(MedmmError):
-    """An error that happened in the helper process, with its own code."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class Worker:
-    """One process of `medmm.ui.tasks`.
+    """One process running a module that ends in `serve`.
 
     Args:
-        role: `reader` or `model`.
+        module: What to run, as in `python -m`.
+        *arguments: Its command line.
+        environment: Variables set for it beside the inherited ones.
     """
 
-    def __init__(self, role: str) -> None:
-        self._role = role
+    def __init__(self, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._environment = {**_ENVIRONMENT, **(environment or {})}
         self._lock = threading.Lock()
         self._closed = False
         self._process: subprocess.Popen[str] | None = None
@@ -42,12 +48,12 @@ class Worker:
         """Ask for one task and wait.
 
         Args:
-            task: Name of a task of the role.
+            task: Name of a task the module serves.
             timeout: Seconds after which the process is killed.
             **arguments: JSON-ready arguments of the task.
 
         Raises:
-            RemoteError: The task's own error, with its code.
+            MedmmError: The task's own error.
             WorkerError: If the process died, took too long or was closed.
         """
         with self._lock:
@@ -65,7 +71,7 @@ class Worker:
                 raise WorkerError(msg)
         reply = json.loads(line)
         if "error" in reply:
-            raise RemoteError(reply["error"]["code"], reply["error"]["message"])
+            raise error_of(reply["error"]["code"], reply["error"]["message"])
         result: dict[str, Any] = reply["result"]
         return result
 
@@ -82,16 +88,15 @@ class Worker:
 
     def _running(self) -> subprocess.Popen[str]:
         if self._closed:
-            msg = "Expected a running page; it is being stopped. Start it again."
+            msg = "Expected a running worker; it is being stopped. Start it again."
             raise WorkerError(msg)
         if self._process is not None and self._process.poll() is not None:
             self._kill()  # it is dead already; this closes its pipes
         if self._process is None:
             self._replies = queue.Queue()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "medmm.ui.tasks", self._role],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
-                env=os.environ | _ENVIRONMENT,
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+                env=os.environ | self._environment,
             )  # fmt: skip
             threading.Thread(target=self._listen, args=(self._process, self._replies), daemon=True).start()
         return self._process
@@ -112,3 +117,29 @@ class Worker:
                 assert self._process.stdin is not None  # opened as a pipe
                 self._process.stdin.close()
             self._process = None
+
+
+def serve(make_tasks: Callable[[], Mapping[str, Task]]) -> None:
+    """Answer requests from stdin on stdout until there are no more.
+
+    Args:
+        make_tasks: Gives what can be asked for, by name; what it imports may print.
+    """
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not break the protocol
+    tasks = make_tasks()
+    for line in sys.stdin:
+        request = json.loads(line)
+        reply = answer(tasks[request["task"]], request["arguments"])
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+def answer(task: Task, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"result": ...}` of a task, or `{"error": {"code", "message"}}` of whatever it raised, without its content."""
+    try:
+        return {"result": task(**arguments)}
+    except MedmmError as error:
+        return {"error": {"code": error.code, "message": error.message}}
+    except Exception as error:
+        return {"error": {"code": MedmmError.code, "message": f"Unexpected {type(error).__name__}."}}

@@ -14,14 +14,16 @@ from typing import Any
 
 import pytest
 
-from medmm.errors import WorkerError
+from medmm.errors import ArchiveError, MedmmError, NoImageError, WorkerError
 from medmm.shelf import examples
-from medmm.ui.worker import RemoteError, Worker
+from medmm.worker import Worker
+
+TASKS = "medmm.ui.tasks"
 
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[Worker]:
-    made = Worker("reader")
+    made = Worker(TASKS, "reader")
     yield made
     made.close()
 
@@ -50,17 +52,17 @@ def test_a_typed_error_crosses_with_its_code_and_the_process_stays(reader: Worke
     read()
     pid = pid_of(reader)
     (tmp_path / "SECRET.zip").write_bytes(b"PK\x03\x04 cut short")
-    for path, code in (("SECRET nowhere", "E_NO_IMAGE"), ("SECRET.zip", "E_ARCHIVE")):
-        with pytest.raises(RemoteError) as caught:
+    for path, leaf in (("SECRET nowhere", NoImageError), ("SECRET.zip", ArchiveError)):
+        with pytest.raises(leaf) as caught:
             reader.call("read", 60, path=str(tmp_path / path), folder=str(tmp_path))
-        assert caught.value.code == code
+        assert type(caught.value) is leaf
         assert "SECRET" not in caught.value.message
         assert str(tmp_path) not in caught.value.message
     assert pid_of(reader) == pid
 
 
 def test_an_untyped_error_names_only_its_kind(reader: Worker, patient_zip: Path, tmp_path: Path) -> None:
-    with pytest.raises(RemoteError) as caught:
+    with pytest.raises(MedmmError) as caught:
         reader.call("read", 60, path=str(patient_zip), folder=str(tmp_path / "SECRET"))
     assert (caught.value.code, caught.value.message) == ("E_INTERNAL", "Unexpected FileNotFoundError.")
 
@@ -115,7 +117,7 @@ def test_a_late_answer_is_not_taken_for_the_next(reader: Worker, read: Any, tmp_
     read()
     with pytest.raises(WorkerError):
         read(timeout=0.001)
-    with pytest.raises(RemoteError, match="nothing at the given path"):
+    with pytest.raises(NoImageError, match="nothing at the given path"):
         reader.call("read", 60, path=str(tmp_path / "nowhere"), folder=str(tmp_path))
 
 
@@ -165,7 +167,7 @@ sys.addaudithook(hook)
 @pytest.fixture
 def misled(patient_zip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """Read a patient in a process where this code runs first."""
-    worker = Worker("reader")
+    worker = Worker(TASKS, "reader")
 
     def read_beside(code: str) -> Any:
         (tmp_path / "sitecustomize.py").write_text(code)
@@ -190,7 +192,7 @@ def test_whatever_a_library_prints_is_not_an_answer(misled: Callable[[str], Any]
 
 
 def test_close_ends_the_process_for_good(patient_zip: Path, tmp_path: Path, alive: Callable[[int], bool]) -> None:
-    worker = Worker("reader")
+    worker = Worker(TASKS, "reader")
     worker.call("read", 60, path=str(patient_zip), folder=str(tmp_path))
     pid = pid_of(worker)
     worker.close()
@@ -202,7 +204,7 @@ def test_close_ends_the_process_for_good(patient_zip: Path, tmp_path: Path, aliv
 
 
 def test_close_does_not_wait_for_a_call_under_way(patient_zip: Path, tmp_path: Path, alive: Callable[[int], bool]) -> None:
-    worker = Worker("reader")
+    worker = Worker(TASKS, "reader")
     worker.call("read", 60, path=str(patient_zip), folder=str(tmp_path))
     pid = pid_of(worker)
     os.kill(pid, signal.SIGSTOP)
@@ -227,11 +229,12 @@ def test_close_does_not_wait_for_a_call_under_way(patient_zip: Path, tmp_path: P
 
 ORPHAN = """
 import os, signal, sys
-from medmm.ui.worker import RemoteError, Worker
-worker = Worker("reader")
+from medmm.errors import NoImageError
+from medmm.worker import Worker
+worker = Worker("medmm.ui.tasks", "reader")
 try:
     worker.call("read", 60, path="nowhere", folder="nowhere")
-except RemoteError:
+except NoImageError:
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

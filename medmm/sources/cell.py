@@ -1,0 +1,194 @@
+"""Inside the jail: each request is done by a child of its own, with little it may use up and no network.
+
+Foreign bytes can make a parser hang, fill the memory or crash. They are only ever decoded in a forked
+child with limits on address space, CPU time, file size and open files, off the network where the
+system allows; it is killed when it takes too long. The process that forks stays warm (its imports are
+done once) and decodes nothing itself.
+
+`python -m medmm.sources.cell` is the process behind `medmm.sources.jail`. It never imports torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from medmm.errors import BudgetError, CorruptError, MedmmError, WorkerError, error_of
+from medmm.settings import LIMITS
+from medmm.worker import Task, answer, serve
+
+_REPLY_BYTES = 1 << 20
+_OPEN_FILES = 256
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+_NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # flags of Linux unshare(2)
+_NO_NEW_PRIVILEGES, _DIE_WITH_PARENT = 38, 1  # options of Linux prctl(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one child may use: seconds by the clock, address space and the size of one file it writes, in bytes."""
+
+    seconds: float = LIMITS.seconds
+    memory_bytes: int = LIMITS.memory_bytes
+    written_bytes: int = LIMITS.total_bytes
+
+
+def confined(task: Task, allowance: Allowance | None = None) -> Task:
+    """The same task, done each time in a child of its own. Needs a process without threads: `worker.SINGLE_THREADED`.
+
+    Args:
+        task: Called in the child.
+        allowance: What each child may use.
+
+    Returns:
+        A task that raises what `task` raised; BudgetError when the child used more than it may, and
+        CorruptError when a decoder crashed in it.
+    """
+    return partial(_run_in_child, task, allowance or Allowance())
+
+
+def preload() -> None:
+    """Import what readers need, so that no child has to."""
+    for name in ("medmm.sources.spool", "nibabel", "PIL.Image", "pydicom.pixels.decoders"):
+        import_module(name)
+
+
+def _run_in_child(task: Task, allowance: Allowance, **arguments: Any) -> dict[str, Any]:
+    receiving, sending = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _be_child(task, arguments, allowance, sending)
+    os.close(sending)
+    try:
+        reply = _receive(receiving, time.monotonic() + allowance.seconds)
+    finally:
+        os.close(receiving)
+        _kill_group(child)
+        _, status = os.waitpid(child, 0)
+    if reply is None:
+        raise _explanation(status, allowance)
+    if "error" in reply:
+        raise error_of(reply["error"]["code"], reply["error"]["message"])
+    result: dict[str, Any] = reply["result"]
+    return result
+
+
+def _receive(pipe: int, deadline: float) -> dict[str, Any] | None:
+    """The child's whole reply; None when it died before, or is still at work at the deadline."""
+    received = bytearray()
+    while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        chunk = os.read(pipe, 1 << 16)
+        received += chunk
+        if not chunk or len(received) > _REPLY_BYTES:
+            break
+    try:
+        reply = json.loads(received)
+    except ValueError:
+        return None
+    return reply if isinstance(reply, dict) else None
+
+
+def _kill_group(child: int) -> None:
+    for kill in (os.killpg, os.kill):  # the child leads its group, unless it did not get that far
+        try:
+            kill(child, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _explanation(status: int, allowance: Allowance) -> MedmmError:
+    """Why a child gave no answer."""
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in _CRASHES:
+        msg = "Expected an image that can be decoded; the decoder crashed on this one. Export or copy the files again."
+        return CorruptError(msg)
+    if not os.WIFSIGNALED(status):
+        msg = "Expected an answer from the reading process; it ended without one. Try again."
+        return WorkerError(msg)
+    msg = (
+        f"Expected to read the study within {allowance.seconds:.0f} seconds and {allowance.memory_bytes >> 20:,} MB; "
+        "it needs more. Point to a smaller study."
+    )
+    return BudgetError(msg)
+
+
+def _be_child(task: Task, arguments: Mapping[str, Any], allowance: Allowance, sending: int) -> NoReturn:
+    """Work under limits, send the reply, and end without running anything the parent had planned for its own end."""
+    status = 1
+    try:
+        _confine(allowance, keep=sending)
+        reply = answer(partial(_within_memory, task), arguments)
+        with os.fdopen(sending, "w", encoding="utf-8") as pipe:
+            json.dump(reply, pipe)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _within_memory(task: Task, **arguments: Any) -> dict[str, Any]:
+    try:
+        return task(**arguments)
+    except MemoryError:
+        msg = "Expected to read the study within the memory allowed; it needs more. Point to a smaller study."
+        raise BudgetError(msg) from None
+
+
+def _confine(allowance: Allowance, keep: int) -> None:
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, _OPEN_FILES)
+    _limit(resource.RLIMIT_AS, allowance.memory_bytes)
+    _limit(resource.RLIMIT_CPU, int(allowance.seconds) + 1)
+    _limit(resource.RLIMIT_FSIZE, allowance.written_bytes)
+    _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    _limit(resource.RLIMIT_CORE, 0)
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        leave_network(libc)
+
+
+def _limit(what: int, value: int) -> None:
+    hardest = resource.getrlimit(what)[1]
+    value = value if hardest == resource.RLIM_INFINITY else min(value, hardest)
+    resource.setrlimit(what, (value, value))
+
+
+def leave_network(libc: Any) -> bool:
+    """Put the calling process into a network of its own, with nothing in it; whether the system allowed that."""
+    return any(libc.unshare(flags) == 0 for flags in (_NEW_NETWORK, _NEW_USER | _NEW_NETWORK))
+
+
+def open_to_folder(path: str, folder: str, series: str | None) -> dict[str, Any]:
+    """Read a study and leave it, checked, in a folder for `spool.read_study`."""
+    from medmm.sources import open_study
+    from medmm.sources.spool import write_study
+
+    write_study(open_study(path, series=series), Path(folder))
+    return {}
+
+
+def _open(allowance: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
+    return confined(open_to_folder, Allowance(**allowance))(**arguments)
+
+
+def _tasks() -> dict[str, Task]:
+    preload()
+    return {"open": _open}
+
+
+if __name__ == "__main__":
+    serve(_tasks)
