@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from medmm.json_text import to_text
 from medmm.types import Kind
 
 PREVALENCE_ARM = "prevalence"
@@ -44,6 +45,12 @@ class Value(_Strict):
     null_low: float | None = None
     null_high: float | None = None
 
+    @model_serializer(mode="wrap")
+    def _short(self, dump: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]  # a return type would replace the schema
+        """Without what is not known: there are a thousand of these in a file."""
+        defaults = {name: field.default for name, field in Value.model_fields.items()}
+        return {name: value for name, value in dump(self).items() if value != defaults[name]}
+
 
 class Bin(_Strict):
     """One point of a reliability diagram with Wilson's 95 % interval."""
@@ -79,10 +86,11 @@ class Decision(_Strict):
     """Where the decisions behind F1 and its kin come from.
 
     Attributes:
-        policy: `stated`, `max_f1_macro`, `fixed` or `most_probable`.
+        policy: `stated`, `fixed`, `most_probable`, or what the thresholds were chosen by: `max_f1_macro`,
+            `youden`, `sens_at`, `spec_at`, `cost`.
         thresholds: One if binary, one a label if multilabel, null when the most probable class wins or
             the decisions came with the predictions.
-        split: Split the thresholds were chosen on.
+        split, n, sha256: Split the thresholds were chosen on, its samples, and their digest.
         confusion: (K, K) counts, rows true and columns called, in label order; per label
             [[tn, fp], [fn, tp]] if multilabel.
     """
@@ -90,6 +98,8 @@ class Decision(_Strict):
     policy: str
     thresholds: tuple[float, ...] | None
     split: str
+    n: int = 0
+    sha256: str = ""
     confusion: tuple[tuple[tuple[int, ...], ...], ...]
 
 
@@ -233,7 +243,8 @@ class Heterogeneity(_Strict):
         column, metric: Of what.
         sites: Sites with enough samples.
         mean: Over sites.
-        tau: Standard deviation between sites.
+        scale: `logit` where the analysis was done on the logit of the metric, as for shares and areas.
+        tau: Standard deviation between sites, on that scale.
         prediction_low, prediction_high: 95 % prediction interval of a new site.
     """
 
@@ -241,6 +252,7 @@ class Heterogeneity(_Strict):
     metric: str
     sites: int
     mean: Value
+    scale: Literal["identity", "logit"] = "identity"
     tau: float | None
     prediction_low: float | None
     prediction_high: float | None
@@ -251,7 +263,7 @@ class Recalibration(_Strict):
 
     Attributes:
         method: E.g. `temperature`.
-        split, n: Where it was fitted, and on how many samples.
+        split, n, sha256: Where it was fitted, on how many samples, and their digest.
         applied: Whether the arms of these results are after it.
         before, after: Calibration metrics.
         differences: After minus before, paired.
@@ -261,6 +273,7 @@ class Recalibration(_Strict):
     method: str
     split: str
     n: int
+    sha256: str = ""
     applied: bool
     before: dict[str, Value]
     after: dict[str, Value]
@@ -333,6 +346,15 @@ class WorstCase(_Strict):
     pattern: str
 
 
+class LabelCount(_Strict):
+    """Samples of the scored split by their value of one label."""
+
+    positive: int
+    negative: int
+    uncertain: int
+    unknown: int
+
+
 class Counts(_Strict):
     """Where every sample of the scored split went.
 
@@ -341,6 +363,7 @@ class Counts(_Strict):
         scored, failed, unlabelled: What became of them.
         patients: Patients of the scored samples.
         failures: Failed samples by error code.
+        labels: By label, failed samples among them.
     """
 
     total: int
@@ -349,6 +372,7 @@ class Counts(_Strict):
     unlabelled: int
     patients: int
     failures: dict[str, int]
+    labels: dict[str, LabelCount] = {}
 
 
 class Intervals(_Strict):
@@ -380,6 +404,8 @@ class Results(_Strict):
     """The content of `metrics.json`.
 
     Attributes:
+        failures_as_wrong: Metrics of the `full` arm's decisions with every failed sample counted as a wrong
+            answer; empty when none failed.
         statements: What only the author can say, by checklist key (e.g. `reference_standard`), from the task.
         environment: Versions and hardware, for the record.
     """
@@ -401,6 +427,7 @@ class Results(_Strict):
     intervals: Intervals
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...]
+    failures_as_wrong: dict[str, Value] = {}
     groups: tuple[Group, ...] = ()
     gaps: tuple[Gap, ...] = ()
     heterogeneity: tuple[Heterogeneity, ...] = ()
@@ -420,4 +447,39 @@ class Results(_Strict):
 
     def to_json(self) -> str:
         """Stable text: the same results give the same bytes."""
-        return self.model_dump_json(by_alias=True, indent=1) + "\n"
+        return to_text(self.model_dump(mode="json", by_alias=True)) + "\n"
+
+
+class RunComparison(_Strict):
+    """The content of `comparison.json`: two runs, or predictions files, on the samples both answered.
+
+    Attributes:
+        first, second: Name, source and model of each side.
+        n, patients: Samples in common and their patients.
+        left_out: Samples only one side has answered.
+        arms: The two sides measured on the samples in common.
+        comparisons: First minus second.
+        notes: In words.
+    """
+
+    schema_: Literal["medmm.comparison/1"] = Field(default="medmm.comparison/1", alias="schema")
+    medmm: str
+    disclaimer: str
+    task: str
+    task_sha256: str
+    kind: Kind
+    labels: tuple[str, ...]
+    split: str
+    first: dict[str, str]
+    second: dict[str, str]
+    n: int
+    patients: int
+    left_out: int
+    intervals: Intervals
+    arms: tuple[Arm, ...]
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Stable text."""
+        return to_text(self.model_dump(mode="json", by_alias=True)) + "\n"
