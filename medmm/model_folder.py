@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from medmm.card import with_measured
+from medmm.disk import replace_bytes
 from medmm.errors import ModelError, PredictionsError
 from medmm.geometry import Grid
 from medmm.metrics.recalibration import Calibrator
@@ -31,7 +32,7 @@ from medmm.study import Note, Study, Volume
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer
 from medmm.types import FloatArray, pattern_name
-from medmm.weights import check_manifest, load_weights, replace_bytes, save_weights, write_manifest
+from medmm.weights import check_manifest, load_weights, save_weights, write_manifest
 
 FORMAT = 1
 _REQUIRED = {"config.json", "model.safetensors", "calibration.json", "thresholds.json", "golden.json", "card.md"}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medmm.disk import replacing
 from medmm.errors import InputError
 from medmm.optional import require
 
@@ -45,26 +46,55 @@ def read_rows(path: str | Path, error: type[InputError]) -> list[Row]:
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a CSV that a spreadsheet cannot mistake for formulas. Replaces the file in one step."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(Path(path)) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([_cell(c) for c in columns])
         writer.writerows([_cell(row.get(c)) for c in columns] for row in rows)
-    partial.replace(path)
+
+
+def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table in the format its ending names, `.csv`, `.parquet` or `.jsonl`. Replaces the file in one step.
+
+    Args:
+        path: File to write.
+        columns: Their order.
+        rows: Cells: text, whole numbers, floats, or None for a missing one; a column holds one kind.
+
+    Raises:
+        InputError: If the ending names no such format.
+    """
+    path = Path(path)
+    writers = {".csv": write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}
+    if path.suffix.lower() not in writers:
+        msg = f"Expected a file name ending in {', '.join(writers)}; got another. Name one of these."
+        raise InputError(msg)
+    writers[path.suffix.lower()](path, columns, rows)
+
+
+def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    arrow, parquet = (require(name, "Writing Parquet", "parquet") for name in ("pyarrow", "pyarrow.parquet"))
+    listed = list(rows)
+    table = arrow.table({c: arrow.array([row.get(c) for row in listed]) for c in columns})
+    with replacing(path) as partial:
+        parquet.write_table(table, partial, compression="zstd")
+
+
+def _write_jsonl(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({c: row.get(c) for c in columns}, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return repr(value)
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
+    if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA) and not _is_number(value):
         return "'" + value
     return value
 
 
 def _unguarded(text: str) -> str:
     """The cell as it was before `_cell` made it safe."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 
 
 def _is_number(text: str) -> bool:

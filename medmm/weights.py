@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from medmm.disk import replace_bytes
 from medmm.errors import ModelError
 
 MANIFEST = "sha256.json"
@@ -49,18 +50,6 @@ def load_weights(module: nn.Module, path: Path) -> None:
             msg = f"Expected finite weights; {name} holds NaN or infinity."
             raise ModelError(msg)
     module.load_state_dict(state, strict=True)
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all."""
-    import os
-
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def write_manifest(folder: Path, names: list[str]) -> None:

@@ -32,6 +32,18 @@ with RunStore(sys.argv[1], {RUN}) as store:
 print("finished", flush=True)
 """
 
+VERSION_1 = """
+CREATE TABLE run (field TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE prediction (
+    sample_id TEXT NOT NULL, arm TEXT NOT NULL, position INTEGER NOT NULL, patient_id TEXT NOT NULL,
+    split TEXT NOT NULL, pattern TEXT NOT NULL, target TEXT NOT NULL, probability TEXT NOT NULL,
+    logit TEXT NOT NULL, called TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (sample_id, arm)) WITHOUT ROWID;
+INSERT INTO run VALUES ('medmm', '0'), ('model', 'm');
+INSERT INTO prediction VALUES
+    ('s0', 'full', 0, 'p0', 'test', 'image', '[0.0, 1.0]', '[0.25, 0.75]', '[-1.0, 1.0]', '["b"]', '', '', 0.5);
+"""
+
 
 def records(sample: str, position: int = 0, arms: tuple[str, ...] = ("image", FULL_ARM, "text")) -> list[Record]:
     return [Record(sample, "p", position, arm, probability=(0.5, 0.5)) for arm in arms]
@@ -40,7 +52,10 @@ def records(sample: str, position: int = 0, arms: tuple[str, ...] = ("image", FU
 def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     numbers = {"target": (0.0, 1.0, None), "probability": (0.1, 1 / 3, 1e-300), "logit": (-2.5, 0.1, 7.0)}
     answer = Record("s1", "p1", 0, FULL_ARM, "test", "image+text", **numbers, called=("b", "ä"), seconds=0.25)
-    failure = Record("s2", "p2", 1, FULL_ARM, "test", target=(None, 1.0), code="E_CORRUPT", message="Damaged.")
+    failure = Record(
+        "s2", "p2", 1, FULL_ARM, "test", target=(None, 1.0), code="E_CORRUPT", message="Damaged.", stage="read", attempts=3,
+        image_sha256="ab", columns={"site": "ä|1", "age": ""},
+    )  # fmt: skip
     with RunStore(tmp_path / "run", RUN) as store:
         store.add([answer])
         store.add([failure])
@@ -85,6 +100,36 @@ def test_a_sample_is_written_once_and_all_its_rows_or_none(tmp_path: Path) -> No
         assert store.done() == {"s1"}
         store.add(records("s2"))
         assert len(list(store.records())) == 4
+
+
+def test_rows_can_take_the_place_of_those_a_sample_has(tmp_path: Path) -> None:
+    with RunStore(tmp_path, RUN) as store:
+        store.add([*records("s1"), *records("s2", 1)])
+        failed = Record("s1", "p", 0, FULL_ARM, code="E_WORKER", attempts=2)
+        store.add([failed], again=True)
+        assert list(store.records()) == [failed, *sorted(records("s2", 1), key=lambda r: (r.arm != FULL_ARM, r.arm))]
+
+
+def test_a_store_of_the_first_version_is_brought_to_this_one(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE)) as old:
+        old.executescript(VERSION_1)
+    with RunStore(tmp_path, RUN) as store:
+        assert store.fingerprint == RUN
+        expected = Record("s0", "p0", 0, FULL_ARM, "test", "image", (0.0, 1.0), (0.25, 0.75), (-1.0, 1.0), ("b",), seconds=0.5)
+        assert list(store.records()) == [expected]
+        store.add([Record("s1", "p1", 1, FULL_ARM, stage="read", code="E_CORRUPT", columns={"site": "x"})])
+    with RunStore(tmp_path) as store:
+        assert [r.columns for r in store.records()] == [{}, {"site": "x"}]
+
+
+def test_a_store_of_a_later_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    RunStore(tmp_path, RUN).__exit__()
+    with closing(sqlite3.connect(tmp_path / FILE)) as later:
+        later.execute("PRAGMA user_version = 99")
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(StoreError, match="got 99"):
+        RunStore(tmp_path, RUN)
+    assert (tmp_path / FILE).read_bytes() == before
 
 
 def test_reading_a_folder_without_a_store_is_refused_and_makes_none(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ arguments; 3 finished, but some samples failed, each with its reason.
 
 from __future__ import annotations
 
-from medmm.cli import eval_run, eval_score, models, study  # each adds its commands
+from medmm.cli import eval_run, eval_score, eval_store, models, study  # each adds its commands
 from medmm.cli.apps import app
 from medmm.cli.console import INTERNAL, fail, unexpected
 from medmm.errors import MedmmError
 
-__all__ = ["app", "eval_run", "eval_score", "main", "models", "study"]
+__all__ = ["app", "eval_run", "eval_score", "eval_store", "main", "models", "study"]
 
 
 def main() -> None:

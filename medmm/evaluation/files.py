@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from medmm.errors import PredictionsError
+from medmm.evaluation.about import read_about
 from medmm.evaluation.predictions import from_file, from_store
 from medmm.evaluation.score import score
 from medmm.evaluation.task import Task, read_task
@@ -33,7 +33,7 @@ def score_to_folder(run: Path | None, predictions: Path | None, task_file: Path 
         found, task = from_store(run), stated or _task_of_run(run)
     else:
         assert predictions is not None
-        task = stated or Task(name=_safe_name(predictions.stem))
+        task = stated or Task.about(predictions.stem)
         found = from_file(predictions, task.labels, task.kind)
     target = out or run
     if target is None:
@@ -69,10 +69,4 @@ def read_results(path: Path) -> Results:
 
 
 def _task_of_run(run: Path) -> Task:
-    about = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    return Task.model_validate(about["task"])
-
-
-def _safe_name(stem: str) -> str:
-    kept = "".join(c if c.isalnum() or c in "_.-" else "-" for c in stem).lstrip("_.-")[:80]
-    return kept or "predictions"
+    return Task.model_validate(read_about(run)["task"])

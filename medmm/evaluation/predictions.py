@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from medmm.errors import PredictionsError
+from medmm.evaluation.about import read_about
 from medmm.store import FULL_ARM, Record, RunStore
-from medmm.table import Row, read_rows, write_csv
+from medmm.table import Row, read_rows, write_rows
 from medmm.types import Kind
+
+_RESERVED = {"sample_id", "patient_id", "arm", "pattern", "split", "label", "p", "called", "code", "message", "stage", "attempts",
+             "image_sha256"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +63,10 @@ def from_store(folder: str | Path) -> Predictions:
         StoreError: If there is no store.
         PredictionsError: If the run is not finished.
     """
-    import json
-
     folder = Path(folder)
     with RunStore(folder) as store:
         records, fingerprint = tuple(store.records()), store.fingerprint
-    try:
-        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        about = {}
+    about = read_about(folder)
     if about.get("status") != "finished":
         msg = "Expected a finished run; this one is not. Run the same `medmm eval run` command again: it goes on where it stopped."
         raise PredictionsError(msg)
@@ -79,6 +78,7 @@ def from_store(folder: str | Path) -> Predictions:
         model=about["model"],
         decided={arm: Decided(d["policy"], d["split"], _maybe_tuple(d["values"])) for arm, d in about["decided"].items()},
         prevalence=_maybe_tuple(about["prevalence"]),
+        notes=tuple(about.get("notes", ())),
     )
 
 
@@ -87,8 +87,9 @@ def from_file(path: str | Path, labels: tuple[str, ...] = (), kind: Kind | None 
 
     Columns: `sample_id`; `patient_id` (else every sample counts as a patient); `label` and
     `p__<class>` for each class, or `label__<name>` and `p__<name>` for multilabel; optional `arm`,
-    `pattern`, `split`, `called` (names joined by `|`), `code` (reason of a failure). A single `p`
-    column of a binary task is the probability of the positive class: the second label the task
+    `pattern`, `split`, `called` (names joined by `|`), `code` (reason of a failure) with `message`, `stage`
+    and `attempts`, `logit__<name>`, `image_sha256`. All other columns are kept, for subgroups and sites. A
+    single `p` column of a binary task is the probability of the positive class: the second label the task
     states, else the last in alphabetical order, which is noted.
 
     Args:
@@ -120,12 +121,26 @@ def from_file(path: str | Path, labels: tuple[str, ...] = (), kind: Kind | None 
 
 
 def export(predictions: Predictions, path: Path) -> None:
-    """Write all rows as a predictions file that `from_file` reads back."""
+    """Write all rows as a predictions file that `from_file` reads back to the same records.
+
+    The time each took stays in the store: two equal runs then have equal files.
+
+    Args:
+        predictions: What to write.
+        path: `.csv`, `.parquet` or `.jsonl`.
+    """
     names, multilabel = predictions.labels, predictions.kind == "multilabel"
     truth = [f"label__{n}" for n in names] if multilabel else ["label"]
+    others = dict.fromkeys(name for r in predictions.records for name in r.columns)
     columns = ["sample_id", "patient_id", "arm", "pattern", "split", *truth]
-    columns += [f"p__{n}" for n in names] + [f"logit__{n}" for n in names] + ["called", "code"]
-    write_csv(path, columns, (_to_row(r, names, multilabel=multilabel) for r in predictions.records))
+    columns += [f"p__{n}" for n in names] + [f"logit__{n}" for n in names]
+    columns += ["called", "code", "message", "stage", "attempts", "image_sha256", *others]
+    write_rows(path, columns, (_to_row(r, names, multilabel=multilabel) for r in predictions.records))
+
+
+def is_reserved(column: str) -> bool:
+    """Whether a column of a predictions file has a meaning of its own."""
+    return column in _RESERVED or column.startswith(("label__", "p__", "logit__"))
 
 
 def _label_space(rows: list[Row], columns: list[str], stated: tuple[str, ...]) -> tuple[Kind, tuple[str, ...]]:
@@ -170,14 +185,17 @@ def _record(row: Row, position: int, kind: Kind, labels: tuple[str, ...]) -> Rec
         "split": row.get("split", ""),
         "pattern": row.get("pattern", ""),
         "target": _target(row, kind, labels),
+        "attempts": _attempts(row.get("attempts", "")),
+        "image_sha256": row.get("image_sha256", ""),
+        "columns": {name: cell for name, cell in row.items() if not is_reserved(name)},
     }
     if row.get("code"):
-        return Record(**base, code=row["code"])
+        return Record(**base, code=row["code"], message=row.get("message", ""), stage=row.get("stage", ""))
     called = tuple(name for name in row.get("called", "").split("|") if name)
     if set(called) - set(labels) or ("called" in row and kind != "multilabel" and len(called) != 1):
         msg = "Expected called to name known labels, exactly one unless the task is multilabel; got something else."
         raise PredictionsError(msg)
-    return Record(**base, probability=_probability(row, labels), called=called)
+    return Record(**base, probability=_probability(row, labels), logit=_logits(row, labels), called=called)
 
 
 def _target(row: Row, kind: Kind, labels: tuple[str, ...]) -> tuple[float | None, ...]:
@@ -206,6 +224,22 @@ def _probability(row: Row, labels: tuple[str, ...]) -> tuple[float, ...]:
         raise PredictionsError(msg) from None
 
 
+def _logits(row: Row, labels: tuple[str, ...]) -> tuple[float, ...]:
+    cells = [row.get(f"logit__{name}", "") for name in labels]
+    try:
+        return tuple(map(float, cells)) if all(cells) else ()
+    except ValueError:
+        msg = "Expected a number or nothing in logit columns; got something else. Leave the columns out if there are none."
+        raise PredictionsError(msg) from None
+
+
+def _attempts(cell: str) -> int:
+    if cell and not cell.isdecimal():
+        msg = "Expected a whole number or nothing in the attempts column; got something else."
+        raise PredictionsError(msg)
+    return int(cell or 1)
+
+
 def _check_consistent(records: Sequence[Record]) -> None:
     """Every sample once in an arm, and of the same patient and truth in all of them."""
     keys = {(r.sample_id, r.arm) for r in records}
@@ -220,12 +254,13 @@ def _check_consistent(records: Sequence[Record]) -> None:
 def _to_row(record: Record, names: tuple[str, ...], *, multilabel: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"sample_id": record.sample_id, "patient_id": record.patient_id, "arm": record.arm}
     row |= {"pattern": record.pattern, "split": record.split, "called": "|".join(record.called), "code": record.code}
+    row |= {"message": record.message, "stage": record.stage, "attempts": record.attempts, "image_sha256": record.image_sha256}
     if multilabel:
-        row |= {f"label__{n}": "" if t is None else int(t) for n, t in zip(names, record.target, strict=True)}
+        row |= {f"label__{n}": None if t is None else int(t) for n, t in zip(names, record.target, strict=True)}
     else:
         row["label"] = next((n for n, t in zip(names, record.target, strict=True) if t), "")
     row |= {f"p__{n}": float(v) for n, v in zip(names, record.probability, strict=False)}
-    return row | {f"logit__{n}": float(v) for n, v in zip(names, record.logit, strict=False)}
+    return row | {f"logit__{n}": float(v) for n, v in zip(names, record.logit, strict=False)} | record.columns
 
 
 def _maybe_tuple(values: list[float] | None) -> tuple[float, ...] | None:

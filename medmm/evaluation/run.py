@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import medmm
+from medmm.disk import replace_bytes
 from medmm.errors import LeakageError, MedmmError, TaskError
 from medmm.evaluation.predictions import export, from_store
 from medmm.evaluation.task import Task, find_cohort, read_task
@@ -19,7 +20,6 @@ from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.store import FULL_ARM, Record, RunStore
 from medmm.table import read_rows
 from medmm.types import OnProgress, pattern_name
-from medmm.weights import replace_bytes
 
 _INTERNAL = "E_INTERNAL"
 

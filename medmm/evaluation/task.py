@@ -84,6 +84,12 @@ class Task(_Strict):
             raise ValueError(msg)
         return self
 
+    @classmethod
+    def about(cls, stem: str) -> Task:
+        """The task with every default, named after a file or folder."""
+        kept = "".join(c if (c.isalnum() and c.isascii()) or c in "_.-" else "-" for c in stem).lstrip("_.-")[:80]
+        return cls(name=kept or "predictions")
+
     @property
     def digest(self) -> str:
         """SHA-256 of the content."""

@@ -18,6 +18,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from medmm.device import use_bf16
+from medmm.disk import replace_bytes
 from medmm.errors import NonFiniteError
 from medmm.losses import class_weights, total_loss
 from medmm.metrics import Scores, classification, decide
@@ -28,7 +29,6 @@ from medmm.training.config import TrainConfig
 from medmm.transforms.augment import ImageAugmentation
 from medmm.transforms.batch import Preprocessor, Sample
 from medmm.types import FloatArray, OnProgress
-from medmm.weights import replace_bytes
 
 _WARMUP = 0.2  # share of the steps in which the learning rate rises
 _CLIP = 1.0

@@ -16,6 +16,7 @@ import torch
 import medmm
 from medmm.card import render_card
 from medmm.device import choose_device
+from medmm.disk import replace_bytes
 from medmm.encoders.text import read_pretrained
 from medmm.errors import CohortError, LeakageError, StoreError
 from medmm.model import ImageConfig, ModelConfig, MultimodalClassifier, TextConfig
@@ -29,7 +30,7 @@ from medmm.training.fit import Examples, fit
 from medmm.training.split import fold_of_cases, split_cases
 from medmm.transforms.batch import Preprocessor
 from medmm.types import FloatArray, OnProgress
-from medmm.weights import MANIFEST, replace_bytes
+from medmm.weights import MANIFEST
 
 _MIN_TRAIN = 8
 
