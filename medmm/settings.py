@@ -14,6 +14,7 @@ class Limits:
         file_bytes: Bytes of one file, inflated.
         total_bytes: Bytes of all files under one path, inflated.
         zip_ratio: Inflated over stored bytes of one zip member.
+        plane_pixels: Pixels of one plane.
         voxels: Voxels of one volume.
         spacing_mm: Smallest and largest believable distance between neighbouring voxels.
         hu: Smallest and largest believable Hounsfield unit after rescale.
@@ -26,6 +27,7 @@ class Limits:
     file_bytes: int = 1 << 30
     total_bytes: int = 4 << 30
     zip_ratio: int = 200
+    plane_pixels: int = 1 << 26
     voxels: int = 1 << 28
     spacing_mm: tuple[float, float] = (0.05, 20.0)
     hu: tuple[float, float] = (-32_768.0, 65_535.0)

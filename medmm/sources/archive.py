@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from medmm.settings import LIMITS
 _ZIP = b"PK\x03\x04"
 _ENCRYPTED = 0x1
 _SYMLINK = 0o120000
+_TAIL = 1 << 17  # holds the end of a zip's directory and the longest comment behind it
+_END_OF_DIRECTORY, _LARGE_END_OF_DIRECTORY, _LARGE = b"PK\x05\x06", b"PK\x06\x06", 0xFFFFFFFF
+_LONGEST_MEMBER = 1024  # bytes of a directory's entry: a name, times, and room to spare
 _IGNORED = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
@@ -75,7 +79,9 @@ def open_entries(path: str | os.PathLike[str]) -> Iterator[list[Entry]]:
         raise NoImageError(msg)
     elif _is_zip(root):
         with _open_zip(root) as archive:
-            yield _checked(_zip_entries(archive))
+            entries = _checked(_zip_entries(archive))
+            _refuse_overlap(archive)
+            yield entries
     else:
         yield _checked([Entry(root.name, root.stat().st_size, partial(_open_file, root))])
 
@@ -109,11 +115,29 @@ def _is_zip(root: Path) -> bool:
 
 
 def _open_zip(root: Path) -> zipfile.ZipFile:
+    _refuse_long_directory(root)
     try:
         return zipfile.ZipFile(root)
     except Exception:  # foreign bytes: whatever zipfile throws means the same thing
         msg = "Expected a readable zip; this one is damaged. Make it again."
         raise ArchiveError(msg) from None
+
+
+def _refuse_long_directory(root: Path) -> None:
+    """Before it is parsed: a directory of millions of members would fill the memory."""
+    with _open_file(root) as file:
+        file.seek(max(0, root.stat().st_size - _TAIL))
+        tail = file.read()
+    end = tail.rfind(_END_OF_DIRECTORY)
+    if end < 0 or end + 22 > len(tail):
+        return  # no zip: it is refused when it is opened
+    (length,) = struct.unpack_from("<I", tail, end + 12)
+    large = tail.rfind(_LARGE_END_OF_DIRECTORY, 0, end)
+    if length == _LARGE and 0 <= large <= len(tail) - 56:
+        (length,) = struct.unpack_from("<Q", tail, large + 40)
+    if length > LIMITS.files * _LONGEST_MEMBER:
+        msg = f"Expected a zip of at most {LIMITS.files:,} files; its directory is longer than that. Zip one study."
+        raise TooLargeError(msg)
 
 
 def _zip_entries(archive: zipfile.ZipFile) -> list[Entry]:
@@ -126,10 +150,23 @@ def _zip_entries(archive: zipfile.ZipFile) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.name)
 
 
+def _refuse_overlap(archive: zipfile.ZipFile) -> None:
+    """Members that share bytes: one kilobyte could stand for thousands of files."""
+    places = sorted((m.header_offset, m.compress_size) for m in archive.infolist())
+    ends = [offset + size for offset, size in places]
+    starts = [*(offset for offset, _ in places[1:]), archive.start_dir]
+    if any(end > start for end, start in zip(ends, starts, strict=False)):
+        msg = "Expected a zip whose members lie one after the other; two overlap. It looks like a bomb."
+        raise ArchiveError(msg)
+
+
 def _refuse_unsafe(member: zipfile.ZipInfo) -> None:
     parts = member.filename.replace("\\", "/").split("/")
     if member.filename.startswith(("/", "\\")) or ".." in parts or (member.external_attr >> 16) & 0o170000 == _SYMLINK:
         msg = "Expected a zip of plain files; one member is a link or points outside the zip. Zip the folder itself."
+        raise ArchiveError(msg)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        msg = "Expected a zip packed by deflating, as every system does; got another method. Zip the folder again."
         raise ArchiveError(msg)
     if member.flag_bits & _ENCRYPTED:
         msg = "Expected a zip without a password; this one is encrypted. Unlock it first."

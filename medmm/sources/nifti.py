@@ -21,12 +21,12 @@ from medmm.errors import (
 from medmm.geometry import Grid
 from medmm.settings import LIMITS
 from medmm.sources.archive import Entry
+from medmm.sources.inflate import GZIP, gunzip
 from medmm.study import Notice, Provenance, Study, Volume
 from medmm.types import AnyArray, FloatArray, Unit
 
 _HEADER_BYTES = 348
-_GZIP = b"\x1f\x8b"
-_CHUNK = 1 << 20
+_AFTERWORD = 1 << 20  # bytes allowed behind the voxels
 _SPACING_AGREES = 0.01
 _LOOKS_LIKE_HU = -200  # CT of a patient shows air or fat well below water; magnitudes and masks do not
 _TWICE_RESCALED_HU = -1500
@@ -34,13 +34,10 @@ _TWICE_RESCALED_HU = -1500
 
 def is_nifti(entry: Entry) -> bool:
     """Whether the content (not the name) is NIfTI-1 in one file, gzipped or not."""
-    head = entry.head(_HEADER_BYTES)
-    if head[:2] == _GZIP:
-        try:
-            with entry.open() as file, gzip.GzipFile(fileobj=file) as inflated:
-                head = inflated.read(_HEADER_BYTES)
-        except (OSError, EOFError, zlib.error):
-            return False
+    try:
+        head = _head(entry)
+    except (OSError, EOFError, zlib.error):
+        return False
     return len(head) == _HEADER_BYTES and head[344:348] == b"n+1\x00"
 
 
@@ -55,10 +52,10 @@ def read_study(entry: Entry) -> Study:
     """
     import nibabel
 
-    content = _inflate(entry)
     try:
         # The header as stored: an image's own copy has offset and scaling wiped.
-        _check_header(nibabel.Nifti1Header.from_fileobj(io.BytesIO(content)), len(content))
+        promised = _check_header(nibabel.Nifti1Header.from_fileobj(io.BytesIO(_head(entry))))
+        content = _content(entry, promised)
         image = nibabel.Nifti1Image.from_bytes(content)
         i, j, k = image.shape[:3]
         grid = Grid((i, j, k), _affine(image))
@@ -74,25 +71,27 @@ def read_study(entry: Entry) -> Study:
     return Study(volumes=(volume,), notices=notices, provenance=provenance)
 
 
-def _inflate(entry: Entry) -> bytes:
-    """The file's bytes, gunzipped with a cap: a header promises its size before anything is inflated."""
+def _head(entry: Entry) -> bytes:
+    """The header's bytes, inflated if need be."""
+    head = entry.head(_HEADER_BYTES)
+    if head[:2] != GZIP:
+        return head
+    with entry.open() as file, gzip.GzipFile(fileobj=file) as inflated:
+        return inflated.read(_HEADER_BYTES)
+
+
+def _content(entry: Entry, promised: int) -> bytes:
+    """The whole file, inflated if need be, and not much longer than its header promises."""
     with entry.open() as file:
-        if entry.head(2) != _GZIP:
-            return file.read()
-        inflated, out = gzip.GzipFile(fileobj=file), io.BytesIO()
-        try:
-            while chunk := inflated.read(_CHUNK):
-                out.write(chunk)
-                if out.tell() > LIMITS.file_bytes:
-                    msg = f"Expected at most {LIMITS.file_bytes >> 20:,} MB inflated; got more. Crop or resample the image."
-                    raise TooLargeError(msg)
-        except (OSError, EOFError, zlib.error):
-            msg = "Expected a complete gzip file; this one ends early or is damaged. Copy it again."
-            raise TruncatedError(msg) from None
-    return out.getvalue()
+        content = gunzip(file, promised + _AFTERWORD) if entry.head(2) == GZIP else file.read()
+    if len(content) < promised:
+        msg = "Expected all voxels the header promises; the file ends early. Copy it again."
+        raise TruncatedError(msg)
+    return content
 
 
-def _check_header(header: Any, available: int) -> None:
+def _check_header(header: Any) -> int:
+    """Bytes that the header promises, after checks of what it says about them."""
     shape = header.get_data_shape()
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         msg = f"Expected one 3-D volume; got an image of {len(shape)} dimensions. Split it first."
@@ -105,13 +104,15 @@ def _check_header(header: Any, available: int) -> None:
     if dtype.kind not in "iuf":
         msg = "Expected real numbers as voxels; got complex or colour values. Convert it to one scalar volume."
         raise CorruptError(msg)
-    if available < int(header["vox_offset"]) + voxels * dtype.itemsize:
-        msg = "Expected all voxels the header promises; the file ends early. Copy it again."
-        raise TruncatedError(msg)
+    promised: int = int(header["vox_offset"]) + voxels * dtype.itemsize
+    if promised > LIMITS.file_bytes:
+        msg = f"Expected at most {LIMITS.file_bytes >> 20:,} MB of voxels; the header states more. Crop or resample the image."
+        raise TooLargeError(msg)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if np.isinf(slope) or np.isinf(intercept) or (np.isfinite(slope) and slope != 0 and not np.isfinite(intercept)):
         msg = "Expected finite scl_slope and scl_inter; got NaN or infinity. The header is damaged."
         raise NonFiniteError(msg)
+    return promised
 
 
 def _affine(image: Any) -> FloatArray:

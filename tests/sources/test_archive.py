@@ -130,6 +130,35 @@ def test_a_member_larger_than_the_zip_says_is_refused(build: Build, refused: Cal
     refused(ArchiveError, archive, "damaged")
 
 
+def test_members_that_share_their_bytes_are_refused(build: Build, refused: Callable) -> None:
+    """A bomb without a high ratio: the directory names one member many times."""
+    archive = build(("a.dcm", bytes(1000)), ("b.dcm", bytes(1000)))
+    content = bytearray(archive.read_bytes())
+    second = content.rfind(b"PK\x01\x02")
+    struct.pack_into("<I", content, second + 42, 0)
+    archive.write_bytes(content)
+    refused(ArchiveError, archive, "overlap")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_cost_memory_are_refused(build: Build, refused: Callable, method: int) -> None:
+    refused(ArchiveError, build(("a.dcm", b"x" * 100), compression=method), "another method")
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_directory_of_millions_is_refused_unread(tmp_path: Path, refused: Callable, large: bool) -> None:
+    length = 400 << 20
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 65535, 65535, 0xFFFFFFFF if large else length, 0, 0)
+    if large:
+        end = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1 << 23, 1 << 23, length, 0) + end
+    with (tmp_path / "SECRET.zip").open("wb") as file:
+        file.write(b"PK\3\4")
+        file.truncate(length)  # sparse
+        file.seek(length)
+        file.write(end)
+    refused(TooLargeError, tmp_path / "SECRET.zip", "directory")
+
+
 def test_too_many_bytes_are_refused_from_the_directory_alone(build: Build, refused: Callable) -> None:
     archive = build(("a.dcm", b"x" * 100), compression=zipfile.ZIP_STORED)
     content = bytearray(archive.read_bytes())
