@@ -35,7 +35,8 @@ class Volume:
     Attributes:
         array: (C, I, J, K), int16 or float32, finite. A 2-D picture has K = 1.
         grid: Geometry of the three voxel axes.
-        unit: `HU` for CT; `intensity` for pictures (0 to 255) and anything not calibrated.
+        unit: `HU` for CT; `BQML`, `CNTS` or `GML` for PET that says so; `intensity` for pictures (0 to 255) and
+            anything not calibrated.
         modality: DICOM word for the device: CT, MR, PT, or OT for pictures.
 
     Raises:
@@ -93,12 +94,16 @@ class Provenance:
         chosen: The series that was read, described without identifiers.
         rule: The stated rule that chose it.
         left_out: (reason, number of files) for everything not read.
+        repairs: What was mended because the caller asked for it.
+        inventory: All that lay there: kind, description, number of files, whether it was read.
     """
 
     source: str = ""
     chosen: str = ""
     rule: str = ""
     left_out: tuple[tuple[str, int], ...] = ()
+    repairs: tuple[str, ...] = ()
+    inventory: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,4 +145,6 @@ class Study:
             "series": self.provenance.chosen,
             "rule": self.provenance.rule,
             "left_out": [{"reason": reason, "files": count} for reason, count in self.provenance.left_out],
+            "repairs": list(self.provenance.repairs),
+            "inventory": list(self.provenance.inventory),
         }

@@ -21,8 +21,9 @@ MODALITIES: tuple[Modality, ...] = ("image", "text")
 Kind = Literal["binary", "multiclass", "multilabel"]
 """What is predicted: one of two classes, one of many, or any subset of many."""
 
-Unit = Literal["HU", "intensity"]
-"""What a voxel value means: Hounsfield units, or picture grey levels 0 to 255."""
+Unit = Literal["HU", "BQML", "CNTS", "GML", "intensity"]
+"""What a voxel value means: Hounsfield units; activity, counts or uptake of PET in the words of DICOM; or nothing stated,
+as in MR and in the grey levels 0 to 255 of pictures."""
 
 
 OnProgress: TypeAlias = Callable[[str, int, int], None]

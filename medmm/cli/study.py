@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,14 @@ from medmm.cli.apps import DeviceOption, JsonOption, ModelOption, OutOption, app
 from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress
 from medmm.errors import InputError
 from medmm.prediction import DISCLAIMER
+
+if TYPE_CHECKING:
+    from medmm.sources.inspection import Found
+
+RepairOption = Annotated[
+    list[str] | None,
+    typer.Option("--repair", help="Mend a DICOM series: fill, resample, deskew or force; may be given more than once."),
+]
 
 
 @app.command()
@@ -35,6 +43,7 @@ def predict(
     note_file: Annotated[Path | None, typer.Option(help="File with clinical text, UTF-8.")] = None,
     model: ModelOption = None,
     series: Annotated[str | None, typer.Option(help="SeriesInstanceUID to read instead of the one the rule picks.")] = None,
+    repair: RepairOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -47,7 +56,7 @@ def predict(
         from medmm.sources import open_study
         from medmm.sources.cohort import read_text
 
-        study = open_study(path, read_text(note_file) if note_file else note, series=series)
+        study = open_study(path, read_text(note_file) if note_file else note, series=series, repair=repair or ())
         prediction = load_model(model, device).predict(study)
     if as_json:
         print_json(prediction.to_dict())
@@ -62,30 +71,42 @@ def predict(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Folder, zip or file.")],
+    path: Annotated[Path, typer.Argument(help="Folder, zip, DICOMDIR or file.")],
+    repair: RepairOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what lies under a path, which series would be read, its geometry and doubts."""
     with errors_as_json(as_json):
         from medmm.sources.inspection import inspect_path
 
-        inspection = inspect_path(path)
+        inspection = inspect_path(path, repair or ())
     if as_json:
         print_json(inspection.to_dict())
         return
     for found in inspection.found:
-        typer.echo(f"{'->' if found.chosen else '  '} {found.description}{'  ' + found.uid if found.uid else ''}")
-        if found.geometry:
-            spacing = " x ".join(f"{s:g}" for s in found.geometry["spacing_mm"])
-            typer.echo(f"     {found.geometry['plane']}, {' x '.join(map(str, found.geometry['shape']))} voxels of {spacing} mm")
-        for code, message in (*found.warnings, *([(found.code, found.message)] if found.code else [])):
-            typer.echo(f"     {code}: {message}")
+        _print_found(found)
+    for other in inspection.others:
+        typer.echo(f"   {other.files} x {other.kind}{'  ' + other.uid if other.uid else ''}")
     for reason, files in inspection.left_out:
         typer.echo(f"left out: {files} x {reason}")
     if inspection.code:
         typer.echo(f"{inspection.code}: {inspection.message}")
     elif len(inspection.found) > 1:
         typer.echo(f"chosen by the rule: {inspection.rule}")
+
+
+def _print_found(found: Found) -> None:
+    typer.echo(f"{'->' if found.chosen else '  '} {found.description}{'  ' + found.name if found.name else ''}")
+    about = [found.kind, found.values, found.transfer_syntax, "lossy" if found.lossy else ""]
+    typer.echo(f"     {', '.join(word for word in about if word)}")
+    if found.geometry:
+        spacing = " x ".join(f"{s:g}" for s in found.geometry["spacing_mm"])
+        typer.echo(f"     {found.geometry['plane']}, {' x '.join(map(str, found.geometry['shape']))} voxels of {spacing} mm")
+    elif found.distances_mm:
+        near, usual, far = (f"{d:g}" for d in found.distances_mm)
+        typer.echo(f"     {near} to {far} mm apart, usually {usual}; {found.missing} missing; tilt {found.tilt_degrees:g} degrees")
+    for code, message in (*found.warnings, *([(found.code, found.message)] if found.code else [])):
+        typer.echo(f"     {code}: {message}")
 
 
 @app.command()

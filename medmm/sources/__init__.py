@@ -7,12 +7,15 @@ of any depth or a zip. One reader a format; each returns a whole `Study`.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from medmm.errors import MultipleSeriesError, NoImageError
 from medmm.sources import dicom, nifti, picture
 from medmm.sources.archive import Entry, open_entries
+from medmm.sources.dicom.directory import count_absent, root_of
+from medmm.sources.dicom.repair import Repair, as_repairs
 from medmm.sources.sniff import sort_by_kind
 from medmm.study import Note, Notice, Study
 
@@ -23,18 +26,21 @@ Source: TypeAlias = str | os.PathLike[str] | None
 class Opener(Protocol):
     """The signature `open_study` shares with `jail.Jail.open`."""
 
-    def __call__(self, path: Source, note: str | None = None, *, series: str | None = None) -> Study:
+    def __call__(self, path: Source, note: str | None = None, *, series: str | None = None, repair: Sequence[str] = ()) -> Study:
         """Read one patient's study; see `open_study`."""
         ...
 
 
-def open_study(path: Source, note: str | None = None, *, series: str | None = None) -> Study:
+def open_study(path: Source, note: str | None = None, *, series: str | None = None, repair: Sequence[str] = ()) -> Study:
     """Read one patient's study.
 
     Args:
-        path: A DICOM file, folder or zip, a NIfTI file, or a PNG/JPEG picture. None for a note alone.
+        path: A DICOM file, folder, zip or DICOMDIR, a NIfTI file, or a PNG/JPEG picture. None for a note alone.
         note: Clinical text, or None.
-        series: SeriesInstanceUID to read, overriding the stated rule of `sources.inventory`.
+        series: SeriesInstanceUID to read (`UID#part` when it holds several), overriding the stated rule of
+            `sources.dicom.inventory`.
+        repair: What may be mended in a DICOM series that is no regular volume: `fill`, `resample`, `deskew`, `force`.
+            What was done is in `provenance.repairs`.
 
     Returns:
         The study, with how it was read in `provenance` and what to know of it in `notices`.
@@ -46,15 +52,15 @@ def open_study(path: Source, note: str | None = None, *, series: str | None = No
         >>> medmm.open_study("scan/", note="63-year-old, cough.").modalities  # doctest: +SKIP
         frozenset({'image', 'text'})
     """
-    study = Study() if path is None else _read_images(path, series)
+    study = Study() if path is None else _read_images(path, series, as_repairs(repair))
     return replace(study, note=Note(note)) if note is not None else study
 
 
-def _read_images(path: str | os.PathLike[str], series: str | None) -> Study:
-    with open_entries(path) as entries:
+def _read_images(path: str | os.PathLike[str], series: str | None, repair: Sequence[Repair]) -> Study:
+    with open_entries(root_of(path)) as entries:
         kinds = sort_by_kind(entries)
         if kinds["dicom"]:
-            study = dicom.read_study(kinds["dicom"], series)
+            study = dicom.read_study(kinds["dicom"], series, repair)
             read = len(kinds["dicom"])
         elif kinds["nifti"]:
             study = nifti.read_study(_only(kinds["nifti"], "NIfTI images"))
@@ -65,6 +71,10 @@ def _read_images(path: str | os.PathLike[str], series: str | None) -> Study:
         else:
             msg = f"Expected DICOM, NIfTI, PNG or JPEG; none of the {len(entries)} files is one. Point to the images."
             raise NoImageError(msg)
+        absent = count_absent(entries)
+    if absent:
+        message = f"The DICOMDIR lists {absent} files that are not there; the series may be incomplete."
+        study = study.with_notices(Notice("W_DICOMDIR", message))
     skipped = len(entries) - read
     if not skipped:
         return study

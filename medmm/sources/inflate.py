@@ -10,6 +10,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, BinaryIO
 
 from medmm.errors import TooLargeError, TruncatedError
@@ -55,14 +56,15 @@ def open_dicom(entry: Entry) -> BinaryIO:
     from pydicom.filereader import _read_file_meta_info, read_preamble  # only pydicom itself knows what it will take as deflated
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    file = entry.open()
-    preamble = read_preamble(file, force=True)
-    meta = _read_file_meta_info(file)
-    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+    with ExitStack() as closing:
+        file = closing.enter_context(entry.open())
+        preamble = read_preamble(file, force=True)
+        meta = _read_file_meta_info(file)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            return _undeflated(preamble or bytes(128), meta, file)
         file.seek(0)
+        closing.pop_all()
         return file
-    with file:
-        return _undeflated(preamble or bytes(128), meta, file)
 
 
 def _undeflated(preamble: bytes, meta: Any, file: BinaryIO) -> BinaryIO:

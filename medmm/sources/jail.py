@@ -11,7 +11,7 @@ import queue
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -59,14 +59,14 @@ class Jail:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def open(self, path: Source, note: str | None = None, *, series: str | None = None) -> Study:
+    def open(self, path: Source, note: str | None = None, *, series: str | None = None, repair: Sequence[str] = ()) -> Study:
         """Read one patient's study; arguments and result are those of `open_study`.
 
         Raises:
             InputError: What `open_study` raises; BudgetError when it took more than it may.
             WorkerError: If the warm process itself died.
         """
-        study = Study() if path is None else self._read(path, series)
+        study = Study() if path is None else self._read(path, series, repair)
         return replace(study, note=Note(note)) if note is not None else study
 
     def close(self) -> None:
@@ -74,11 +74,11 @@ class Jail:
         self._worker.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _read(self, path: str | os.PathLike[str], series: str | None) -> Study:
+    def _read(self, path: str | os.PathLike[str], series: str | None, repair: Sequence[str]) -> Study:
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             self._worker.call(
                 "open", self._allowance.seconds + _GRACE, allowance=asdict(self._allowance),
-                path=str(Path(path).absolute()), folder=folder, series=series,
+                path=str(Path(path).absolute()), folder=folder, series=series, repair=list(repair),
             )  # fmt: skip
             return read_study(Path(folder))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medmm.sources import dicom, nifti, picture
 from medmm.sources.archive import Entry
+from medmm.sources.dicom.directory import is_directory
 
 _HEAD_BYTES = 132
 
@@ -12,9 +13,9 @@ def sort_by_kind(entries: list[Entry]) -> dict[str, list[Entry]]:
     """Files under `dicom`, `nifti` and `picture`; those of another kind are in none."""
     kinds: dict[str, list[Entry]] = {"dicom": [], "nifti": [], "picture": []}
     for entry in entries:
-        head = entry.head(_HEAD_BYTES)
-        if entry.name.rsplit("/", 1)[-1].upper() == "DICOMDIR":
+        if is_directory(entry):
             continue
+        head = entry.head(_HEAD_BYTES)
         if dicom.is_dicom(head):
             kinds["dicom"].append(entry)
         elif picture.is_picture(head):

@@ -97,7 +97,7 @@ def resample(volume: Volume, recipe: VolumeRecipe) -> tuple[MetaTensor, list[Not
 
     _refuse_other_kind(volume, recipe)
     target = volume.grid.centred(recipe.spacing, recipe.shape)
-    pad = PAD[recipe.unit]
+    pad = PAD.get(recipe.unit, 0.0)
     aligned = np.abs(volume.grid.directions).max(axis=0).min() > _ALIGNED
     values = _resample_aligned(volume, target, pad) if aligned else _resample_oblique(volume, target, pad)
     whole = torch.from_numpy(np.rint(np.clip(values, -32768, 32767)).astype(np.int16))[None]

@@ -27,7 +27,7 @@ def write_pack(volume: Volume, folder: Path) -> dict[str, Any]:
     array, affine = reorient(volume.array, volume.grid.affine)
     display = array[0, ::-1, ::-1, :]
     i, j = (-(-n // _MAX_SIDE) for n in display.shape[:2])
-    packed = _whole(_shrunk(display, i, j), stretch=volume.unit == "intensity" and array.dtype != np.int16)
+    packed = _whole(_shrunk(display, i, j), stretch=volume.unit != "HU" and array.dtype != np.int16)
     spacing = Grid((array.shape[1], array.shape[2], array.shape[3]), affine).spacing
     content = np.ascontiguousarray(packed.transpose(2, 1, 0), dtype="<i2").tobytes()
     (folder / FILE).write_bytes(gzip.compress(content, _GZIP_LEVEL, mtime=0))

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from medmm import open_study
 from medmm.errors import DuplicatePositionError, MissingSlicesError, MultipleSeriesError, NoImageError
-from medmm.sources.inventory import RULE
+from medmm.sources.dicom.inventory import RULE
 
 Make = Callable[..., list[Dataset]]
 Save = Callable[..., Path]

@@ -1,0 +1,48 @@
+"""A DICOMDIR: an index whose files are read for themselves; what it lists and is not there is told."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path, PurePosixPath
+
+from medmm.sources.archive import Entry
+
+_NAME = "DICOMDIR"
+_LARGEST = 1 << 26  # bytes of an index that is still parsed
+
+
+def root_of(path: str | os.PathLike[str]) -> Path:
+    """The folder of a DICOMDIR when the path names one, else the path itself."""
+    file = Path(path)
+    return file.parent if file.name.upper() == _NAME and not file.is_dir() else file
+
+
+def is_directory(entry: Entry) -> bool:
+    """Whether a file is an index by its name."""
+    return PurePosixPath(entry.name.replace("\\", "/")).name.upper() == _NAME
+
+
+def count_absent(entries: list[Entry]) -> int:
+    """How many files the indexes among `entries` list that are not among them."""
+    present = {entry.name.replace("\\", "/").upper() for entry in entries}
+    absent: set[str] = set()
+    for entry in filter(is_directory, entries):
+        folder = PurePosixPath(entry.name.replace("\\", "/").upper()).parent
+        absent |= {str(folder / name) for name in _listed(entry)} - present
+    return len(absent)
+
+
+def _listed(entry: Entry) -> set[str]:
+    import pydicom
+
+    if entry.size > _LARGEST:
+        return set()
+    try:
+        with entry.open() as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            records = pydicom.dcmread(file, specific_tags=["DirectoryRecordSequence"]).get("DirectoryRecordSequence") or ()
+            parts = [record.get("ReferencedFileID") for record in records]
+    except Exception:  # foreign bytes: an index that cannot be read lists nothing, its files are read for themselves
+        return set()
+    return {"/".join([part] if isinstance(part, str) else part).upper() for part in parts if part}
