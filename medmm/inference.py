@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from medmm.device import choose_device
-from medmm.errors import NonFiniteError
+from medmm.errors import BudgetError, NonFiniteError
 from medmm.metrics import decide
 from medmm.model_folder import ModelFolder, load_model_folder
 from medmm.prediction import Answer, Prediction
@@ -45,6 +45,7 @@ class Predictor:
         Raises:
             InputError: If the study holds nothing the model reads, or is of another kind.
             NonFiniteError: If the network's output is not a number.
+            BudgetError: If the device has too little memory.
         """
         start = time.perf_counter()
         sample, notices = self.folder.preprocessor.prepare(study)
@@ -86,8 +87,13 @@ class Predictor:
 
     @torch.no_grad()
     def _logits(self, samples: list) -> dict[frozenset[Modality], FloatArray]:  # type: ignore[type-arg]
-        batch = self.folder.preprocessor.collate(samples).to(self.folder.model.device)
-        answers = self.folder.model.answer_patterns(batch)
+        try:
+            batch = self.folder.preprocessor.collate(samples).to(self.folder.model.device)
+            answers = self.folder.model.answer_patterns(batch)
+        except (MemoryError, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+            msg = "Expected the study to fit into the device's memory; the network needs more. Use a device that has more."
+            raise BudgetError(msg) from None
         found = {p: values.double().cpu().numpy() for p, (values, complete) in answers.items() if bool(complete.all())}
         if not all(np.isfinite(v).all() for v in found.values()):
             msg = "Expected finite network outputs; got NaN or infinity. No answer is given."

@@ -6,6 +6,7 @@ without torch. Array layout and axes are those of `medmm.geometry`.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from medmm.errors import NonFiniteError, NotHounsfieldError, TextError, TooLargeError
-from medmm.geometry import Grid
+from medmm.geometry import Grid, reorient
 from medmm.settings import LIMITS
 from medmm.types import AnyArray, Modality, Unit
 
@@ -62,6 +63,20 @@ class Volume:
         if self.unit == "HU" and (self.array.min() < low or self.array.max() > high):
             msg = f"Expected Hounsfield units within {low:.0f} to {high:.0f}; got values outside. Check the rescale tags."
             raise NotHounsfieldError(msg)
+
+    def sha256(self) -> str:
+        """Digest of the voxels in anatomical order: one and the same for every format, orientation and encoding of an image.
+
+        Hounsfield units count to the nearest whole one.
+        """
+        array, _ = reorient(self.array, self.grid.affine)
+        whole = self.unit == "HU"
+        small = whole and array.min() >= -32768 and array.max() <= 32767
+        kind = "<i2" if small else "<i4" if whole else "<f4"
+        digest = hashlib.sha256(f"{array.shape} {kind}".encode())
+        for slab in array.reshape(-1, *array.shape[2:]):  # one at a time: a copy of the whole may not fit
+            digest.update((np.rint(slab) if whole else slab).astype(kind).tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,27 @@ def test_hounsfield_units_have_bounds_and_intensities_have_none(value: float, fi
             volume(value)
 
 
+def test_copies_of_an_image_have_one_digest_however_they_are_stored() -> None:
+    array = np.random.default_rng(0).integers(-1000, 1000, (1, 2, 3, 4)).astype(np.int16)
+    first = Volume(array, GRID, "HU", "CT").sha256()
+    flipped = np.diag([-1.0, 2.0, -3.0, 1.0])
+    turned = Volume(array.astype(np.float32)[:, ::-1, :, ::-1] + 0.2, Grid((2, 3, 4), flipped), "HU", "CT")
+    swapped = Volume(array.transpose(0, 3, 1, 2), Grid((4, 2, 3), GRID.affine[:, [2, 0, 1, 3]]), "HU", "CT")
+    assert {turned.sha256(), swapped.sha256()} == {first}
+
+
+def test_other_images_have_other_digests() -> None:
+    array = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    one_voxel = array.copy()
+    one_voxel[0, 1, 1, 1] += 1
+    others = [Volume(a, GRID, "HU", "CT") for a in (array, one_voxel, array + 40_000)]
+    others.append(Volume(array.reshape(1, 4, 3, 2), Grid((4, 3, 2), np.eye(4)), "HU", "CT"))
+    others += [Volume(a, GRID, "intensity", "MR") for a in (array, array / 1000, array / 1001)]
+    digests = [v.sha256() for v in others]
+    assert len(set(digests)) == len(others)
+    assert all(len(d) == 64 for d in digests)
+
+
 @pytest.mark.parametrize(
     ("written", "kept"),
     [

@@ -1,7 +1,8 @@
 """The `medmm` command. Names, `--json` and exit codes are a contract: scripts call them.
 
 Exit codes: 0 done; 1 a check failed or something unexpected happened; 2 unusable input or
-arguments; 3 finished, but some samples failed, each with its reason.
+arguments; 3 finished, but some samples failed, each with its reason; 130 and 143 stopped by Ctrl-C
+or SIGTERM, and the same command goes on from there.
 """
 
 from __future__ import annotations

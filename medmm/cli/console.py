@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import typer
@@ -60,23 +65,90 @@ def errors_as_json(as_json: bool) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+@dataclass
+class Stop:
+    """Set `event` to end a long command; `signal` is the one that asked for it."""
+
+    event: threading.Event
+    signal: int = 0
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Ctrl-C and SIGTERM ask for a clean end inside the block; a second one ends at once."""
+    stop = Stop(threading.Event())
+
+    def ask(number: int, _: Any) -> None:
+        stop.signal = number
+        stop.event.set()
+        signal.signal(number, before[signal.Signals(number)])
+        typer.echo("Stopping after the study at hand; once more stops at once.", err=True)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def progress() -> Iterator[OnProgress]:
-    """A bar a step on stderr; nothing when stderr is not a terminal but one line a step."""
+    """A bar a step on stderr, or, when stderr is not a terminal, a line now and then; with rate and time left."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda what, done, total: typer.echo(f"{what}: {total} of {total}", err=True) if done == total else None
+        lines = ProgressLines(lambda line: typer.echo(line, err=True))
+        yield lines
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bars:
+    with _bars(console) as bars:
         tasks: dict[str, Any] = {}
 
         def on_progress(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
+                tasks[what] = bars.add_task(what, total=total, completed=done)  # what an earlier start did is no speed
             bars.update(tasks[what], completed=done, total=total)
 
         yield on_progress
+
+
+class ProgressLines:
+    """Progress for log files: a line a step every half minute and at its end.
+
+    Args:
+        write: Told each line.
+        clock: Seconds.
+        every: Seconds between lines.
+    """
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic, every: float = 30.0) -> None:
+        self._write, self._clock, self._every = write, clock, every
+        self._begun: dict[str, tuple[float, int]] = {}
+        self._said: dict[str, float] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say it, if it is time to."""
+        now = self._clock()
+        start, earlier = self._begun.setdefault(what, (now, done))
+        if done == total:
+            self._write(f"{what}: {total} of {total}")
+        elif now - self._said.setdefault(what, now) >= self._every and done > earlier:
+            self._said[what] = now
+            rate = (done - earlier) / (now - start)
+            left = timedelta(seconds=round((total - done) / rate))
+            self._write(f"{what}: {done} of {total}, {rate:.3g} a second, {left} left")
+
+
+def _bars(console: Any) -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    class Rate(TextColumn):
+        def render(self, task: Any) -> Any:
+            from rich.text import Text
+
+            return Text(f"{task.speed:.3g}/s" if task.speed else "")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(""), TimeElapsedColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    return Progress(*columns, console=console)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from medmm.evaluation.about import end_session, start_session, versions
+import medmm
+from medmm.evaluation.about import end_session, start_session
 from medmm.evaluation.predictions import export, from_file, from_store
 from medmm.evaluation.task import Task, read_task
 from medmm.store import FULL_ARM, RunStore
@@ -29,7 +30,7 @@ def import_predictions(file: Path, out: Path, task_file: Path | None = None) -> 
     task = read_task(task_file) if task_file is not None else Task.about(file.stem)
     found = from_file(file, task.labels, task.kind)
     about = {
-        "medmm": versions(())["medmm"],
+        "medmm": medmm.__version__,
         "task": json.loads(task.model_dump_json()),
         "kind": found.kind,
         "labels": list(found.labels),
@@ -43,7 +44,7 @@ def import_predictions(file: Path, out: Path, task_file: Path | None = None) -> 
         if not store.done():
             store.add(found.records)
     rows = [r for r in found.records if r.arm == FULL_ARM]
-    counts = {"total": len(rows), "failed": sum(r.failed for r in rows)}
+    counts = {"total": len(rows), "done": len(rows), "failed": sum(r.failed for r in rows)}
     end_session(out, about, "finished", counts, {})
     return len(found.records)
 

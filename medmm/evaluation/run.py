@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import time
-from dataclasses import asdict, dataclass, replace
+import threading
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 import medmm
-from medmm.disk import replace_bytes
-from medmm.errors import LeakageError, MedmmError, TaskError
+from medmm.errors import TaskError
+from medmm.evaluation.about import Status, end_session, start_session, versions
+from medmm.evaluation.answering import Answering
+from medmm.evaluation.batch import Batch
+from medmm.evaluation.cases import choose_cases, write_partition
 from medmm.evaluation.predictions import export, from_store
 from medmm.evaluation.task import Task, find_cohort, read_task
 from medmm.inference import Predictor
-from medmm.model_folder import ModelFolder
-from medmm.sources.cohort import Case, Cohort, read_cohort
-from medmm.store import FULL_ARM, Record, RunStore
-from medmm.table import read_rows
-from medmm.types import OnProgress, pattern_name
+from medmm.settings import LIMITS, Limits
+from medmm.sources.cohort import read_cohort
+from medmm.store import RunStore
+from medmm.transforms.batch import Preprocessor
+from medmm.types import OnProgress
 
-_INTERNAL = "E_INTERNAL"
+_MATTER = ("torch", "monai", "numpy", "scipy", "pydicom", "nibabel", "pillow", "pylibjpeg", "tokenizers", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run came to: cases in all, cases that failed, and cases found done by an earlier start."""
+    """What a run came to.
 
+    Attributes:
+        status: `finished`; `failed` when too many studies failed; `cancelled` when it was stopped.
+        total, done, failed: Studies of the run, those with rows, those whose row is a reason.
+        resumed: Found done by an earlier start.
+    """
+
+    status: Status
     total: int
+    done: int
     failed: int
     resumed: int
 
@@ -41,28 +52,37 @@ def run_evaluation(
     split: str | None = None,
     device: str = "auto",
     limit: int | None = None,
+    max_failures: float | None = None,
+    retry: bool = False,
+    limits: Limits = LIMITS,
+    stop: threading.Event | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> RunSummary:
     """Predict a cohort with a model, from all inputs and from each subset of them.
 
-    A study that cannot be read or predicted is a row with a reason. Run the same command again
-    after an interruption: it goes on where it was.
+    Studies are read ahead in processes of their own, each within limits. A study that cannot be read
+    or predicted is a row with a reason. Run the same command again after an interruption: it goes on
+    where it was.
 
     Args:
         target: Cohort table or task file.
         model: Model folder.
-        out: Run folder for the store, `predictions.csv` and `run.json`.
+        out: Run folder for the store, `predictions.csv`, `run.json` and `partition.csv`.
         split: Side to predict; else the task's (`test`). A cohort without a split is predicted whole,
             or as divided in the model's own training run.
         device: `auto`, `cpu`, `cuda` or `mps`.
         limit: Predict only the first so many cases.
+        max_failures: Stop when more studies than this failed; below 1 it is a share of all cases.
+        retry: Try again the studies that failed for a reason in `batch.RETRYABLE`; all others keep their rows.
+        limits: Time and memory for reading one study.
+        stop: Set it to stop after the study at hand.
         on_progress: Told after each case.
 
     Raises:
         TaskError, CohortError, ModelError, StoreError: If something handed in cannot be used.
         LeakageError: If patients to be scored were used to fit this model.
     """
-    out = Path(out)
+    out, model, stop = Path(out), Path(model), stop or threading.Event()
     task, cohort_path = _resolve(Path(target))
     predictor = Predictor.load(model, device)
     config = predictor.folder.model.config
@@ -71,101 +91,53 @@ def run_evaluation(
         msg = f"Expected the labels the model predicts, {', '.join(config.labels)}; the task has {', '.join(cohort.labels)}."
         raise TaskError(msg)
     split = split or task.split
-    cases = _choose_cases(cohort, Path(model), split)[:limit]
+    cases = choose_cases(cohort, model, split)[:limit]
     fingerprint = {
-        "medmm": medmm.__version__, "model": predictor.folder.digest, "cohort": cohort.digest, "task": task.digest,
-        "split": split, "limit": str(limit), "device": predictor.folder.model.device.type,
+        "model": predictor.folder.digest, "cohort": cohort.digest, "task": task.digest, "split": split, "limit": str(limit),
+        "device": predictor.folder.model.device.type, "precision": "float32",
+        "preprocessing": _fingerprint_of(predictor.folder.preprocessor), **versions(_MATTER),
     }  # fmt: skip
     with RunStore(out, fingerprint) as store:
-        done = store.done()
-        _write_about(out, "started", task, predictor.folder)
-        for index, (position, case) in enumerate(cases):
-            if case.study_id not in done:
-                store.add(_predict(case, position, split, predictor))
-            on_progress("predicting", index + 1, len(cases))
-        failed = sum(r.failed for r in store.records())
-    _write_about(out, "finished", task, predictor.folder)
-    export(from_store(out), out / "predictions.csv")
-    return RunSummary(len(cases), failed, len(done))
+        answering = Answering(predictor, split)
+        batch = Batch(store, answering, cases)
+        session = start_session(out, _about(task, predictor, answering))
+        write_partition(model, split, out)
+        most = _tolerated(max_failures, len(cases))
+        status = batch.predict(retry=retry, most=most, limits=limits, stop=stop, on_progress=on_progress)
+        end_session(out, session, status, batch.counts(), batch.timing())
+    if status == "finished":
+        export(from_store(out), out / "predictions.csv")
+    return RunSummary(status, len(cases), len(batch.codes), batch.failed, batch.resumed)
 
 
 def _resolve(target: Path) -> tuple[Task, Path]:
     if target.suffix.lower() in (".yaml", ".yml"):
         task = read_task(target)
         return task, find_cohort(task, target)
-    return Task(name=target.parent.resolve().name or "cohort"), target
+    return Task.about(target.parent.resolve().name or "cohort"), target
 
 
-def _choose_cases(cohort: Cohort, model: Path, split: str) -> list[tuple[int, Case]]:
-    """(position in the table, case) of the side to predict, after proof that the model was not fitted on it."""
-    recorded = _recorded_split(model)
-    cases = list(enumerate(cohort.cases))
-    if any(case.split for _, case in cases):
-        cases = [(i, c) for i, c in cases if c.split == split]
-    elif recorded:
-        cases = [(i, replace(c, split=split)) for i, c in cases if recorded.get(c.study_id, (None, split))[1] == split]
-    if not cases:
-        msg = f"Expected studies in the split {split!r}; there are none. State --split."
-        raise TaskError(msg)
-    fitted = {patient for patient, side in recorded.values() if side in ("train", "val") or side.startswith("fold")}
-    seen = {c.patient_id for _, c in cases} & fitted
-    if seen and split not in ("train", "val"):
-        msg = (
-            f"Expected patients the model was not fitted on; {len(seen)} of them were. "
-            "Score other patients, or the out-of-fold predictions."
-        )
-        raise LeakageError(msg)
-    return cases
+def _tolerated(max_failures: float | None, cases: int) -> float:
+    """Failed studies that do not stop the run."""
+    if max_failures is None:
+        return cases
+    return max_failures * cases if 0 < max_failures < 1 else max_failures
 
 
-def _recorded_split(model: Path) -> dict[str, tuple[str, str]]:
-    """study_id to (patient_id, side) of the model's own training run, empty when it is not recorded there."""
-    file = model / "split.csv"
-    return {r["study_id"]: (r["patient_id"], r["split"]) for r in read_rows(file, TaskError)} if file.is_file() else {}
+def _fingerprint_of(preprocessor: Preprocessor) -> str:
+    tokenizer = preprocessor.tokenizer.to_json() if preprocessor.tokenizer else ""
+    return hashlib.sha256(f"{preprocessor.volume} {tokenizer}".encode()).hexdigest()
 
 
-def _predict(case: Case, position: int, split: str, predictor: Predictor) -> list[Record]:
-    unknown = (None,) * len(predictor.labels)
-    target = unknown if case.target is None else tuple(None if np.isnan(t) else float(t) for t in case.target)
-    base = Record(case.study_id, case.patient_id, position, FULL_ARM, split, target=target)
-    start = time.perf_counter()
-    try:
-        arms = predictor.arms(case.open(), predictor.folder.model.patterns)
-    except MedmmError as error:
-        return [replace(base, code=error.code, message=error.message)]
-    except Exception as error:
-        return [replace(base, code=_INTERNAL, message=f"Unexpected {type(error).__name__}.")]
-    seconds = time.perf_counter() - start
-    full = pattern_name(predictor.folder.preprocessor.modalities)
-    return [
-        replace(
-            base,
-            arm=_arm(pattern_name(arm), full),
-            pattern=pattern,
-            probability=tuple(answer.probabilities.values()),
-            logit=tuple(answer.logits.values()),
-            called=answer.called,
-            seconds=seconds,
-        )
-        for arm, (pattern, answer) in arms.items()
-    ]
-
-
-def _write_about(out: Path, status: str, task: Task, folder: ModelFolder) -> None:
-    config, full = folder.model.config, pattern_name(folder.preprocessor.modalities)
-    decided = {_arm(name, full): asdict(thresholds) for name, thresholds in folder.thresholds.items()}
-    about = {
-        "status": status,
+def _about(task: Task, predictor: Predictor, answering: Answering) -> dict[str, Any]:
+    folder = predictor.folder
+    return {
         "medmm": medmm.__version__,
+        "versions": versions(_MATTER),
         "task": json.loads(task.model_dump_json()),
-        "kind": config.kind,
-        "labels": list(config.labels),
+        "kind": folder.model.config.kind,
+        "labels": list(folder.model.config.labels),
         "model": {"name": folder.name, "sha256": folder.digest},
-        "decided": decided,
+        "decided": answering.decided(),
         "prevalence": None if folder.prevalence is None else list(folder.prevalence),
     }
-    replace_bytes(out / "run.json", (json.dumps(about, indent=2) + "\n").encode())
-
-
-def _arm(pattern: str, full: str) -> str:
-    return FULL_ARM if pattern == full else pattern

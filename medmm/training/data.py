@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from medmm.disk import replace_bytes
 from medmm.encoders.text import read_pretrained
 from medmm.errors import CohortError, MedmmError
 from medmm.geometry import Grid
@@ -68,6 +69,11 @@ class CachedSamples(Sequence[Sample]):
         image = None if file is None else torch.from_numpy(np.load(file, allow_pickle=False))
         return Sample(image, sample.tokens)
 
+    def image_sha256(self, index: int) -> str:
+        """Digest of the image a sample was made from, empty without one."""
+        file, _ = self._samples[index]
+        return "" if file is None else file.with_suffix(".sha256").read_text(encoding="ascii")
+
     def take(self, rows: Sequence[int]) -> CachedSamples:
         """A subset in the given order."""
         return CachedSamples([self._samples[i] for i in rows])
@@ -105,9 +111,11 @@ def _cached(case: Case, preprocessor: Preprocessor, file: Path) -> tuple[Path | 
     imaged = bool(case.images) and preprocessor.volume is not None
     if imaged and file.exists():
         return file, _note_sample(case, preprocessor)
-    sample, _ = preprocessor.prepare(case.open() if imaged else Study(note=case.read_note()))
+    study = case.open() if imaged else Study(note=case.read_note())
+    sample, _ = preprocessor.prepare(study)
     if sample.image is None:
         return None, sample
+    replace_bytes(file.with_suffix(".sha256"), study.volumes[0].sha256().encode())
     partial = file.with_suffix(".partial")
     with partial.open("wb") as out:
         np.save(out, sample.image.numpy(), allow_pickle=False)

@@ -116,9 +116,9 @@ class _Run:
     def by_split(self, labelled: Sequence[Case]) -> TrainResult:
         """Train, stop and calibrate on the sides of one split."""
         cases = split_cases(labelled, self.config.fractions, self.config.seed)
-        self._write_split(cases, [str(c.split) for c in cases])
         seen = [c for c in cases if c.split in ("train", "val")]
         preprocessor, kept, samples, failures = self._read([c for c in seen if c.split == "train"], seen)
+        self._write_split(cases, [str(c.split) for c in cases], kept, samples)
         sides = np.array([kept_case.split for kept_case in kept])
         train_rows, val_rows = np.flatnonzero(sides == "train"), np.flatnonzero(sides == "val")
         self._refuse_too_few(train_rows, kept)
@@ -133,8 +133,8 @@ class _Run:
         """Predict every case outside `test` from weights that did not see it, then fit the final weights on all of them."""
         labelled = [c for c in labelled if c.split != "test"]
         fold = self._folds(labelled, folds)
-        self._write_split(labelled, [f"fold {f}" for f in fold])
         preprocessor, kept, samples, failures = self._read(labelled, labelled)
+        self._write_split(labelled, [f"fold {f}" for f in fold], kept, samples)
         fold_of_study = {c.study_id: int(f) for c, f in zip(labelled, fold, strict=True)}
         fold = np.array([fold_of_study[c.study_id] for c in kept])
         rows = np.arange(len(kept))
@@ -214,9 +214,14 @@ class _Run:
         prevalence = tuple(float(v) for v in np.nanmean(examples.target, axis=0))
         save_model_folder(self.out, model, preprocessor, calibrators, thresholds, card=card, prevalence=prevalence)
 
-    def _write_split(self, cases: Sequence[Case], sides: Sequence[str]) -> None:
-        rows = [{"study_id": c.study_id, "patient_id": c.patient_id, "split": s} for c, s in zip(cases, sides, strict=True)]
-        write_csv(self.out / "split.csv", ("study_id", "patient_id", "split"), rows)
+    def _write_split(self, cases: Sequence[Case], sides: Sequence[str], kept: Sequence[Case], samples: CachedSamples) -> None:
+        """Who and which image stood on which side, so that an evaluation can prove that it measures on others."""
+        digests = {case.study_id: samples.image_sha256(index) for index, case in enumerate(kept)}
+        rows = [
+            {"study_id": c.study_id, "patient_id": c.patient_id, "split": s, "image_sha256": digests.get(c.study_id, "")}
+            for c, s in zip(cases, sides, strict=True)
+        ]
+        write_csv(self.out / "split.csv", list(rows[0]), rows)
 
 
 class _TensorBoard:

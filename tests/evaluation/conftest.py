@@ -61,6 +61,39 @@ def arms_of() -> Callable[..., Rows]:
 
 
 @pytest.fixture(scope="session")
+def notes_cohort() -> Callable[..., Path]:
+    """(folder, n, seed) to a cohort table of n notes whose label is a matter of size, all of the split test."""
+
+    def build(folder: Path, n: int = 60, seed: int = 0, split: Callable[[int], str] = lambda _: "test") -> Path:
+        rng, rows = np.random.default_rng(seed), []
+        for i in range(n):
+            size = rng.uniform(5, 9) if i % 2 else rng.uniform(1, 6)
+            rows.append({"study_id": f"S{seed}-{i}", "patient_id": f"P{seed}-{i}", "image": "", "split": split(i),
+                         "note": f"{rng.integers(40, 85)}-year-old. Lesion of {size:.1f} cm.", "site": "xyz"[i % 3],
+                         "label": "large" if i % 2 else "no_large"})  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "cohort.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, list(rows[0]))
+            table.writeheader()
+            table.writerows(rows)
+        return path
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def notes_model(notes_cohort: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model folder that reads nothing but notes: trained in seconds, answers in milliseconds."""
+    from medmm.training import TrainConfig, train
+
+    folder = tmp_path_factory.mktemp("notes")
+    cohort = notes_cohort(folder, split=lambda i: "train" if i < 40 else "val")
+    train(cohort, folder / "model", TrainConfig(epochs=2, width=32), labels=("no_large", "large"))
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
 def medmm() -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command line, run to its end; `env` adds to the environment."""
 

@@ -86,7 +86,7 @@ def test_the_commands_do_the_same(medmm, write, tmp_path) -> None:
     assert medmm("eval", "export", tmp_path / "run", "--format", "jsonl").returncode == 0
     assert from_file(tmp_path / "run" / "predictions.jsonl").records == from_store(tmp_path / "run").records
     about = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (about["status"], about["counts"]) == ("finished", {"total": 40, "failed": 1})
+    assert (about["status"], about["counts"]) == ("finished", {"total": 40, "done": 40, "failed": 1})
     assert str(tmp_path) not in json.dumps(about)
 
 

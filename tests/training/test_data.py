@@ -43,12 +43,15 @@ def test_what_cannot_be_read_is_named_with_its_reason_and_the_rest_is_used(cases
 
 def test_an_interrupted_reading_does_not_read_images_again(cases: list[Case], tmp_path: Path) -> None:
     preprocessor = plan_preprocessing(cases, CONFIG, silent)
-    _, first, _ = cache_samples(cases, preprocessor, tmp_path / "cache", silent)
+    first_kept, first, _ = cache_samples(cases, preprocessor, tmp_path / "cache", silent)
+    digests = [first.image_sha256(i) for i in range(len(first))]
+    assert digests == [cases[i].open().volumes[0].sha256() for i in first_kept]
     for case in cases:
         for image in case.images:
             image.unlink()
     kept, again, failures = cache_samples(cases, preprocessor, tmp_path / "cache", silent)
     assert (len(kept), len(failures)) == (9, 3)
+    assert [again.image_sha256(i) for i in range(len(again))] == digests
     for one, other in zip(first, again, strict=True):
         assert one.image is not None
         assert torch.equal(one.image, other.image)  # type: ignore[arg-type]
@@ -71,6 +74,7 @@ def test_a_model_of_notes_opens_no_image(cases: list[Case], tmp_path: Path) -> N
     assert 3 in kept  # its image is damaged, its note is not
     assert [f.study_id for f in failures] == ["S5", "S7"]
     assert all(s.image is None for s in samples)
+    assert samples.image_sha256(0) == ""
 
 
 def test_a_model_of_images_learns_no_words(cases: list[Case]) -> None:

@@ -1,0 +1,95 @@
+"""A study to its rows: an answer from all inputs and from each subset of them, or the reason why there is none."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from medmm.errors import MedmmError
+from medmm.inference import Predictor
+from medmm.sources import Opener
+from medmm.sources.cohort import Case
+from medmm.store import FULL_ARM, Record
+from medmm.study import Study
+from medmm.types import pattern_name
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One case of a run.
+
+    Attributes:
+        position: Row of the cohort.
+        case: What to read.
+        attempt: Which try this is, 1 for the first.
+    """
+
+    position: int
+    case: Case
+    attempt: int = 1
+
+    def open(self, opener: Opener) -> Study:
+        """Read the study."""
+        return self.case.open(opener)
+
+
+class Answering:
+    """Makes the rows of a run.
+
+    Args:
+        predictor: The model.
+        split: Side of the split that is predicted.
+    """
+
+    def __init__(self, predictor: Predictor, split: str) -> None:
+        self._predictor, self._split = predictor, split
+        self._full = pattern_name(predictor.folder.preprocessor.modalities)
+
+    def decided(self) -> dict[str, dict[str, Any]]:
+        """How decisions are made in each arm, JSON ready."""
+        return {self._arm(name): asdict(thresholds) for name, thresholds in self._predictor.folder.thresholds.items()}
+
+    def rows(self, item: Item, study: Study | MedmmError) -> list[Record]:
+        """All rows of one study; one row with the reason when it could not be read or predicted."""
+        base = self._base(item)
+        if isinstance(study, MedmmError):
+            return [replace(base, code=study.code, message=study.message, stage="read")]
+        base = replace(base, image_sha256=study.volumes[0].sha256() if study.volumes else "")
+        try:
+            return self._answers(study, base)
+        except MedmmError as error:
+            return [replace(base, code=error.code, message=error.message, stage="predict")]
+        except Exception as error:  # one odd study must not end a batch
+            return [replace(base, code=MedmmError.code, message=f"Unexpected {type(error).__name__}.", stage="predict")]
+
+    def _base(self, item: Item) -> Record:
+        case = item.case
+        unknown = (None,) * len(self._predictor.labels)
+        target = unknown if case.target is None else tuple(None if np.isnan(t) else float(t) for t in case.target)
+        return Record(
+            case.study_id, case.patient_id, item.position, FULL_ARM, self._split, target=target, attempts=item.attempt,
+            columns=case.columns,
+        )  # fmt: skip
+
+    def _answers(self, study: Study, base: Record) -> list[Record]:
+        start = time.perf_counter()
+        arms = self._predictor.arms(study, self._predictor.folder.model.patterns)
+        seconds = time.perf_counter() - start
+        return [
+            replace(
+                base,
+                arm=self._arm(pattern_name(arm)),
+                pattern=pattern,
+                probability=tuple(answer.probabilities.values()),
+                logit=tuple(answer.logits.values()),
+                called=answer.called,
+                seconds=seconds,
+            )
+            for arm, (pattern, answer) in arms.items()
+        ]
+
+    def _arm(self, pattern: str) -> str:
+        return FULL_ARM if pattern == self._full else pattern
