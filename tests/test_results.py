@@ -103,8 +103,9 @@ def test_every_metric_is_defined_in_the_documents(kind) -> None:
     for name in generated(kind).arms[0].metrics:
         stem, _, parameters = name.removesuffix("]").partition("[")
         estimator = ",".join(parameters.split(",")[-2:])  # the last two of label, binning and bins
-        said = [f"`{stem}`", f"`{stem.removesuffix('_macro')}`", f"`{stem}[label]`", f"`ece[{estimator}]`"]
-        assert any(word in text for word in (said[3:] if stem.startswith("ece") else said)), name
+        stem = stem.removesuffix("_macro") if f"`{stem}`" not in text else stem
+        said = [f"`ece[{estimator}]`"] if stem == "ece" else [f"`{stem}`", f"`{stem}["]
+        assert any(word in text for word in said), name
 
 
 def test_results_survive_being_written_and_read(tmp_path) -> None:

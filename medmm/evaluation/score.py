@@ -13,7 +13,7 @@ import medmm
 from medmm.errors import LeakageError, PredictionsError, TaskError
 from medmm.evaluation.predictions import Predictions
 from medmm.evaluation.task import Task
-from medmm.metrics import Metric, Scores, catalogue, decide, point
+from medmm.metrics import Metric, Scores, catalogue, decide, evaluate, point
 from medmm.metrics.calibration import judge_calibration, reliability
 from medmm.metrics.intervals import patient_weights, percentile_interval
 from medmm.metrics.thresholds import best_thresholds
@@ -186,14 +186,9 @@ def _prevalence_side(predictions: Predictions, full: _Side) -> _Side:
 
 
 def _replicates(side: _Side, patients: int, task: Task) -> dict[str, FloatArray]:
-    metrics = catalogue(side.scores)
-    found: dict[str, list[FloatArray]] = {m.name: [] for m in metrics}
-    every = np.arange(patients)
-    for drawn in patient_weights(every, task.intervals.replicates, task.intervals.seed):
-        weights = drawn[side.scores.cluster]
-        for metric in metrics:
-            found[metric.name].append(metric.compute(side.scores, weights))
-    return {name: np.concatenate(values) for name, values in found.items()}
+    drawn = patient_weights(np.arange(patients), task.intervals.replicates, task.intervals.seed)
+    blocks = [evaluate(side.scores, weights[side.scores.cluster]) for weights in drawn]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
 def _measure(side: _Side, replicates: dict[str, FloatArray], task: Task) -> Arm:
@@ -205,7 +200,9 @@ def _measure(side: _Side, replicates: dict[str, FloatArray], task: Task) -> Arm:
         n=len(scores),
         patients=len(np.unique(scores.cluster)),
         positives={label: int(np.nansum(scores.target[:, k])) for k, label in enumerate(scores.labels)},
-        metrics={m.name: _value(m, scores, replicates[m.name], task.intervals.level) for m in catalogue(scores)},
+        metrics={
+            m.name: _value(m, scores, replicates[m.name], task.intervals.level) for _, family in catalogue(scores) for m in family
+        },
         decision=Decision(policy=side.policy, thresholds=side.thresholds, split=side.split, confusion=_confusion(scores)),
         calibration={scores.labels[k]: _calibration(scores, k, task.intervals.seed) for k in columns},
         curves={scores.labels[k]: Curves(roc=_roc(scores, k)) for k in columns},
@@ -213,7 +210,7 @@ def _measure(side: _Side, replicates: dict[str, FloatArray], task: Task) -> Arm:
 
 
 def _value(metric: Metric, scores: Scores, replicates: FloatArray, level: float) -> Value:
-    value = point(metric, scores)
+    value = point(metric.name, scores)
     if np.isnan(value):
         return Value(value=None, reason=metric.undefined, better=metric.better)
     interval = percentile_interval(replicates, level)
@@ -265,23 +262,24 @@ def _differences(first: _Side, other: _Side, patients: int, task: Task) -> list[
     if not len(rows_a):
         return []
     a, b = first.scores.take(rows_a), other.scores.take(rows_b)
-    metrics = [m for m in catalogue(a) if m.name in _COMPARED]
-    drawn: dict[str, list[FloatArray]] = {m.name: [] for m in metrics}
+    names = [m.name for _, family in catalogue(a) for m in family if m.name in _COMPARED]
+    drawn: dict[str, list[FloatArray]] = {name: [] for name in names}
     for block in patient_weights(np.arange(patients), task.intervals.replicates, task.intervals.seed):
         weights = block[a.cluster]
-        for m in metrics:
-            drawn[m.name].append(m.compute(a, weights) - m.compute(b, weights))
+        of_a, of_b = evaluate(a, weights, names), evaluate(b, weights, names)
+        for name in names:
+            drawn[name].append(of_a[name] - of_b[name])
     found = []
-    for m in metrics:
-        difference = point(m, a) - point(m, b)
-        interval = percentile_interval(np.concatenate(drawn[m.name]), task.intervals.level)
+    for name in names:
+        difference = point(name, a) - point(name, b)
+        interval = percentile_interval(np.concatenate(drawn[name]), task.intervals.level)
         low, high = interval if interval is not None else (None, None)
         decided = None if low is None or high is None else bool(low > 0 or high < 0)
         found.append(
             Comparison(
                 first=first.name,
                 second=other.name,
-                metric=m.name,
+                metric=name,
                 n=len(rows_a),
                 difference=None if np.isnan(difference) else difference,
                 low=low,

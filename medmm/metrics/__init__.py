@@ -1,134 +1,130 @@
 """Measures of predictions: pure functions on numpy, each named so that it can be reproduced.
 
-`catalogue` lists every metric that applies to some scores; a metric maps (`Scores`, weights (n, R))
-to R values, so a point estimate and a thousand bootstrap replicates are one call.
+`catalogue` lists the metrics that apply to some scores, by family; `evaluate` computes them for any number of
+weightings at once, so that a point estimate and a thousand bootstrap replicates are one call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+import difflib
+from collections.abc import Collection, Iterator
+from itertools import chain
 
 import numpy as np
 
-from medmm.metrics import calibration, classification
+from medmm.metrics.family import Family, Metric, PerLabel, Single
 from medmm.metrics.scores import Scores, decide, one_hot
-from medmm.types import FloatArray
+from medmm.registry import Registry
+from medmm.types import AnyArray, FloatArray
 
-__all__ = ["Metric", "Scores", "catalogue", "decide", "one_hot", "point"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Metric",
+    "PerLabel",
+    "Scores",
+    "Single",
+    "batch",
+    "catalogue",
+    "decide",
+    "evaluate",
+    "one_hot",
+    "point",
+]
 
-Better = Literal["higher", "lower", "target"]
-Compute = Callable[[Scores, FloatArray], FloatArray]
+FAMILIES: Registry[Family] = Registry("metrics")
+"""Ours and those of plug-ins."""
+
+_OURS = {
+    "confusion": "medmm.metrics.classification:CONFUSION",
+    "areas": "medmm.metrics.ranking:AREAS",
+    "brier": "medmm.metrics.probability:BRIER",
+    "log_loss": "medmm.metrics.probability:LOG_LOSS",
+    "ece_equal_width": "medmm.metrics.probability:ECE_WIDTH",
+    "ece_equal_mass": "medmm.metrics.probability:ECE_MASS",
+    "cox": "medmm.metrics.probability:COX",
+}
+for _name, _target in _OURS.items():
+    FAMILIES.add(_name, _target)
+
+_LANES = 16
+"""Replicates at a time: what is computed of so many stays in the cache."""
+
+Catalogue = list[tuple[Family, tuple[Metric, ...]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One named measure.
+def catalogue(scores: Scores, only: Collection[str] | None = None) -> Catalogue:
+    """The metrics that apply to scores of this kind and these labels, by family, headline ones first.
 
-    Attributes:
-        name: Unique, with estimator parameters in brackets, e.g. `ece[equal_width,15]`.
-        compute: (scores, weights (n, R)) to (R,), NaN where undefined.
-        better: Whether higher or lower is better, or a target value is.
-        undefined: Why it may be undefined, for people.
-        decision: Whether it depends on the thresholds.
+    Args:
+        scores: What to measure.
+        only: Names to keep, all when None.
+
+    Raises:
+        KeyError: If a name in `only` is none of them; the message names the nearest.
+        ValueError: If two families use one name.
     """
-
-    name: str
-    compute: Compute
-    better: Better
-    undefined: str
-    decision: bool = False
-
-
-_ONE_CLASS = "needs both classes among the samples"
-_NO_CLASS = "the class neither occurs nor is called"
-_NO_POSITIVE = "the class does not occur"
-_NO_NEGATIVE = "no other class occurs"
-_NOT_CALLED = "the class is never called"
-_NO_FIT = "needs both classes, predictions that differ, and no perfect separation"
-_EMPTY = "needs at least one sample"
+    every = scores.cached("catalogue", lambda: _catalogue(scores))
+    if only is None:
+        return every
+    _check_known(only, [m.name for _, metrics in every for m in metrics])
+    kept = ((family, tuple(m for m in metrics if m.name in only)) for family, metrics in every)
+    return [(family, metrics) for family, metrics in kept if metrics]
 
 
-def catalogue(scores: Scores) -> list[Metric]:
-    """All metrics that apply to scores of this kind and these labels, headline ones first."""
-    c = classification
-    metrics = [
-        Metric("f1_macro", c.f1_macro, "higher", _EMPTY, decision=True),
-        *_headline("auroc", c.auroc, scores, "higher", _ONE_CLASS),
-        *_headline("auprc", c.auprc, scores, "higher", _NO_POSITIVE),
-        Metric("brier", calibration.brier, "lower", _EMPTY),
-        Metric("log_loss", calibration.log_loss, "lower", _EMPTY),
-    ]
-    binnings: tuple[tuple[calibration.Binning, int], ...] = (("equal_width", calibration.ECE_BINS), ("equal_mass", 10))
-    for binning, bins in binnings:
-        compute = partial(calibration.ece, bins=bins, binning=binning)
-        metrics += _headline(f"ece[{binning},{bins}]", compute, scores, "lower", _EMPTY)
-    for column in scores.positives:
-        label = "" if scores.kind == "binary" else f"[{scores.labels[column]}]"
-        metrics += [
-            Metric(f"cal_slope{label}", partial(_slope, column=column), "target", _NO_FIT),
-            Metric(f"cal_intercept{label}", partial(_intercept, column=column), "target", _NO_FIT),
-            Metric(f"cal_in_the_large{label}", partial(calibration.calibration_in_the_large, column=column), "target", _ONE_CLASS),
-        ]
-    metrics += [
-        Metric("balanced_accuracy", c.balanced_accuracy, "higher", _EMPTY, decision=True),
-        Metric("accuracy", c.accuracy, "higher", _EMPTY, decision=True),
-        Metric("f1_micro", c.f1_micro, "higher", _EMPTY, decision=True),
-        Metric("f1_weighted", c.f1_weighted, "higher", _EMPTY, decision=True),
-    ]
-    metrics += [
-        Metric(f"f1[{label}]", partial(_column, function=c.f1_by_class, index=k), "higher", _NO_CLASS, decision=True)
-        for k, label in enumerate(scores.labels)
-    ]
-    rates = (
-        ("sensitivity", c.sensitivity, _NO_POSITIVE),
-        ("specificity", c.specificity, _NO_NEGATIVE),
-        ("precision", c.precision, _NOT_CALLED),
-    )
-    for name, function, undefined in rates:
-        metrics += [
-            Metric(f"{name}[{scores.labels[k]}]", partial(_column, function=function, index=i), "higher", undefined, decision=True)
-            for i, k in enumerate(scores.positives)
-        ]
-    return metrics
+def evaluate(scores: Scores, weights: AnyArray, names: Collection[str] | None = None) -> dict[str, FloatArray]:
+    """Metrics under every weighting.
+
+    Args:
+        scores: What to measure.
+        weights: (n, R) whole numbers: how often each sample counts.
+        names: Which metrics; all when None.
+
+    Returns:
+        (R,) float64 by name, NaN where undefined.
+
+    Raises:
+        KeyError: If a name is unknown.
+    """
+    kept = [(family, {m.name for m in metrics}) for family, metrics in catalogue(scores, names)]
+    rows = [(family, [(i, m.name) for i, m in enumerate(family.metrics(scores)) if m.name in wanted]) for family, wanted in kept]
+    found: dict[str, list[FloatArray]] = {name: [] for _, named in rows for _, name in named}
+    for lane in _lanes(weights):
+        for family, named in rows:
+            values = family.batch(scores, lane)
+            for row, name in named:
+                found[name].append(values[row])
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
-def point(metric: Metric, scores: Scores) -> float:
-    """The plain value of a metric; NaN where undefined."""
-    return float(metric.compute(scores, np.ones((len(scores), 1)))[0])
+def batch(name: str, scores: Scores, weights: AnyArray) -> FloatArray:
+    """One metric under every weighting (n, R): (R,), NaN where undefined."""
+    return evaluate(scores, weights, (name,))[name]
 
 
-def _headline(name: str, function: Compute, scores: Scores, better: Better, undefined: str) -> list[Metric]:
-    """The metric itself if binary; else its macro average and one a label."""
-    if scores.kind == "binary":
-        return [Metric(name, partial(_column, function=function, index=0), better, undefined)]
-    stem, bracket, rest = name.partition("[")
-    each = [
-        Metric(
-            f"{stem}[{scores.labels[k]}{',' + rest if bracket else ']'}",
-            partial(_column, function=function, index=i),
-            better,
-            undefined,
-        )
-        for i, k in enumerate(scores.positives)
-    ]
-    macro = Metric(f"{stem}_macro{bracket}{rest}", partial(_macro, function=function), better, undefined)
-    return [macro, *each]
+def point(name: str, scores: Scores, weight: AnyArray | None = None) -> float:
+    """The plain value of a metric, or that under one weighting (n,); NaN where undefined."""
+    return float(batch(name, scores, (np.ones(len(scores)) if weight is None else np.asarray(weight))[:, None])[0])
 
 
-def _column(scores: Scores, weights: FloatArray, *, function: Compute, index: int) -> FloatArray:
-    return np.asarray(function(scores, weights)[:, index])
+def _catalogue(scores: Scores) -> Catalogue:
+    names = [*_OURS, *(name for name in FAMILIES if name not in _OURS)]
+    found = [(family, family.metrics(scores)) for family in map(FAMILIES.get, names)]
+    every = [m.name for m in chain.from_iterable(metrics for _, metrics in found)]
+    if repeated := sorted({name for name in every if every.count(name) > 1}):
+        msg = f"Expected every metric to have a name of its own; {', '.join(repeated)} is defined twice. Rename the plug-in's."
+        raise ValueError(msg)
+    return found
 
 
-def _macro(scores: Scores, weights: FloatArray, *, function: Compute) -> FloatArray:
-    return classification.nan_mean(function(scores, weights))
+def _check_known(only: Collection[str], known: list[str]) -> None:
+    for name in only:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            msg = f"Expected the name of a metric; got {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+            raise KeyError(msg)
 
 
-def _slope(scores: Scores, weights: FloatArray, *, column: int) -> FloatArray:
-    return calibration.slope_intercept(scores, weights, column)[1]
-
-
-def _intercept(scores: Scores, weights: FloatArray, *, column: int) -> FloatArray:
-    return calibration.slope_intercept(scores, weights, column)[0]
+def _lanes(weights: AnyArray) -> Iterator[FloatArray]:
+    for start in range(0, max(weights.shape[1], 1), _LANES):
+        yield np.ascontiguousarray(weights[:, start : start + _LANES], dtype=np.float64)

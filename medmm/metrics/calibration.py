@@ -1,7 +1,7 @@
 """How far probabilities can be believed: proper scores, calibration errors, slope, and a verdict.
 
-Functions of (`Scores`, weights) follow the contract of `medmm.metrics.classification`. Estimators
-carry their parameters in the name they are reported under.
+Functions of (`Scores`, weights (n, R)) return R values, NaN where undefined. Estimators carry their
+parameters in the name they are reported under.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.special import expit
 
 from medmm.metrics.scores import Scores, one_hot
+from medmm.metrics.undefined import nan_mean
 from medmm.types import AnyArray, FloatArray, IntArray
 
 Binning = Literal["equal_width", "equal_mass"]
@@ -225,8 +226,6 @@ def _mean(values: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def _label_mean(values: FloatArray, known: Any, weights: FloatArray) -> FloatArray:
-    from medmm.metrics.classification import nan_mean
-
     with np.errstate(divide="ignore", invalid="ignore"):
         return nan_mean((weights.T @ values) / (weights.T @ known.astype(np.float64)))
 

@@ -1,144 +1,230 @@
-"""Discrimination and decisions: AUROC, AUPRC, F1 by every name, and the counts they come from.
-
-Every function takes `Scores` and whole-number weights (n, R), one column a resampling, and returns R values (or
-(R, L), one a scored label). A column of ones is the plain metric, so a bootstrap replicate and a
-point estimate are the same code. NaN means undefined.
-"""
+"""Decisions: F1 by every name and whatever else comes from true and false positives and negatives."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from medmm.metrics.family import Metric, label_name, macro_name
 from medmm.metrics.scores import Scores
+from medmm.metrics.undefined import nan_mean, ratio
 from medmm.types import FloatArray
+
+_EMPTY = "needs at least one sample"
+_NO_CLASS = "the class neither occurs nor is called"
+_NO_POSITIVE = "the class does not occur"
+_NO_NEGATIVE = "no other class occurs"
+_ONE_CLASS = "needs both classes among the samples"
+_NOT_CALLED = "the class is never called"
+_ALWAYS_CALLED = "the class is always called"
+_CONSTANT = "needs two classes among the samples and two among the decisions"
+_ONE_SURE_CLASS = "needs two classes among the samples or the decisions"
+_NO_ALARM = "needs both classes and a false positive"
+_NO_REJECTION = "needs both classes and a true negative"
+_NO_ERROR = "needs a false positive and a false negative"
 
 
 class Counts(NamedTuple):
-    """Weighted confusion counts, each (R, K)."""
+    """Weighted confusion counts, each (K, R)."""
 
     tp: FloatArray
     fp: FloatArray
     fn: FloatArray
     tn: FloatArray
 
+    def of(self, columns: tuple[int, ...]) -> Counts:
+        """Those of some of the classes."""
+        return Counts(*(a[list(columns)] for a in self))
+
+
+class Rate(NamedTuple):
+    """A measure of one class's table: name, worst and best value, why undefined, function of `Counts`."""
+
+    name: str
+    low: float
+    high: float
+    undefined: str
+    compute: Callable[[Counts], FloatArray]
+
 
 def counts(scores: Scores, weights: FloatArray) -> Counts:
     """True and false positives and negatives of each class, unknown labels left out."""
+    tp, called, true, total = (scores.cached("confusion", lambda: _indicators(scores)) @ weights).reshape(4, -1, weights.shape[1])
+    return Counts(tp, called - tp, true - tp, total - called - true + tp)
+
+
+def sensitivity(c: Counts) -> FloatArray:
+    """True positive rate, also called recall."""
+    return ratio(c.tp, c.tp + c.fn)
+
+
+def specificity(c: Counts) -> FloatArray:
+    """True negative rate."""
+    return ratio(c.tn, c.tn + c.fp)
+
+
+def f1(c: Counts) -> FloatArray:
+    """Harmonic mean of precision and sensitivity."""
+    return ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn)
+
+
+def mcc(c: Counts) -> FloatArray:
+    """Correlation of decision and truth of each class (Matthews 1975)."""
+    return _agreement(*_two_classes(c))[0]
+
+
+def kappa(c: Counts) -> FloatArray:
+    """Agreement beyond chance of each class (Cohen 1960)."""
+    return _agreement(*_two_classes(c))[1]
+
+
+RATES = (
+    Rate("sensitivity", 0, 1, _NO_POSITIVE, sensitivity),
+    Rate("specificity", 0, 1, _NO_NEGATIVE, specificity),
+    Rate("precision", 0, 1, _NOT_CALLED, lambda c: ratio(c.tp, c.tp + c.fp)),
+    Rate("npv", 0, 1, _ALWAYS_CALLED, lambda c: ratio(c.tn, c.tn + c.fn)),
+)
+"""Shares, which are also averaged over classes."""
+
+AGREEMENTS = (Rate("mcc", -1, 1, _CONSTANT, mcc), Rate("kappa", -1, 1, _ONE_SURE_CLASS, kappa))
+"""Of each label if multilabel, else of the task as a whole."""
+
+RATIOS = (
+    Rate("youden", -1, 1, _ONE_CLASS, lambda c: sensitivity(c) + specificity(c) - 1),
+    Rate("lr_positive", 0, np.inf, _NO_ALARM, lambda c: ratio(sensitivity(c), 1 - specificity(c))),
+    Rate("lr_negative", 0, np.inf, _NO_REJECTION, lambda c: ratio(1 - sensitivity(c), specificity(c))),
+    Rate("dor", 0, np.inf, _NO_ERROR, lambda c: ratio(c.tp * c.tn, c.fp * c.fn)),
+)
+"""Of each scored label; not averaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Everything that follows from the confusion counts of each class, which one matrix product gives for all replicates.
+
+    Conventions: F1 is averaged over all classes, both if binary; every other measure is that of the scored labels,
+    one against the rest. Averages leave out what is undefined.
+    """
+
+    def metrics(self, scores: Scores) -> tuple[Metric, ...]:
+        """Of the task, then class by class."""
+        multilabel = scores.kind == "multilabel"
+        overall = [("f1_macro", 0), ("balanced_accuracy", 0), ("accuracy", 0), ("f1_micro", 0), ("f1_weighted", 0)]
+        found = [Metric(name, "higher", _EMPTY, low, 1, decision=True) for name, low in overall]
+        if multilabel:
+            found.append(Metric("f1_samples", "higher", "no sample has or is given a label", 0, 1, decision=True))
+        else:
+            found += [_metric(rate, rate.name) for rate in AGREEMENTS]
+        found += [_metric(rate, macro_name(rate.name)) for rate in _averaged(scores)]
+        found += [Metric(f"f1[{label}]", "higher", _NO_CLASS, 0, 1, decision=True) for label in scores.labels]
+        found += [_metric(rate, label_name(rate.name, scores.labels[k])) for rate in _each(scores) for k in scores.positives]
+        found += [Metric(f"prevalence[{scores.labels[k]}]", "target", _EMPTY, 0, 1) for k in scores.positives]
+        return (*found, *_at_prevalence_metrics(scores))
+
+    def batch(self, scores: Scores, weights: FloatArray) -> FloatArray:
+        """(M, R)."""
+        every = counts(scores, weights)
+        scored, multilabel = every.of(scores.positives), scores.kind == "multilabel"
+        by_class = f1(every)
+        rows = [nan_mean(by_class, 0), _balanced_accuracy(every, multilabel=multilabel), _accuracy(every, multilabel=multilabel)]
+        rows += [f1(Counts(*(a.sum(0) for a in every))), _weighted_by_support(by_class, every)]
+        rows += (
+            [_f1_samples(scores, weights)]
+            if multilabel
+            else list(_agreement(every.tp.sum(0), every.tp + every.fp, every.tp + every.fn))
+        )
+        rows += [nan_mean(rate.compute(scored), 0) for rate in _averaged(scores)]
+        each = [by_class, *(rate.compute(scored) for rate in _each(scores)), _prevalence(scored)]
+        return np.concatenate([np.stack(rows), *each, *_at_prevalence(scores, scored)])
+
+
+CONFUSION = Confusion()
+
+
+def _averaged(scores: Scores) -> tuple[Rate, ...]:
+    return {"binary": (), "multiclass": RATES, "multilabel": RATES + AGREEMENTS}[scores.kind]
+
+
+def _each(scores: Scores) -> tuple[Rate, ...]:
+    return (*RATES, *(AGREEMENTS if scores.kind == "multilabel" else ()), *RATIOS)
+
+
+def _metric(rate: Rate, name: str) -> Metric:
+    return Metric(name, "lower" if rate.name == "lr_negative" else "higher", rate.undefined, rate.low, rate.high, decision=True)
+
+
+def _indicators(scores: Scores) -> FloatArray:
+    """(4 K, n) whether a sample is a true positive, called, true, known, for each class."""
     known = ~np.isnan(scores.target)
     truth = np.where(known, scores.target, 0.0)
     called = scores.called & known
-    tp = weights.T @ (truth * called)
-    called_total, true_total, total = (weights.T @ a.astype(np.float64) for a in (called, truth, known))
-    return Counts(tp, called_total - tp, true_total - tp, total - called_total - true_total + tp)
+    return np.ascontiguousarray(np.concatenate([truth * called, called, truth, known], axis=1, dtype=np.float64).T)
 
 
-def f1_by_class(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R, K) F1 of each class; NaN for a class that neither occurs nor is called."""
-    c = counts(scores, weights)
-    return _ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn)
+def _balanced_accuracy(c: Counts, *, multilabel: bool) -> FloatArray:
+    """Mean recall over the classes that occur; over labels the mean of both rates if multilabel."""
+    return nan_mean((sensitivity(c) + specificity(c)) / 2 if multilabel else sensitivity(c), 0)
 
 
-def f1_macro(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R,) mean F1 over the classes for which it is defined; both classes if binary."""
-    return nan_mean(f1_by_class(scores, weights))
+def _accuracy(c: Counts, *, multilabel: bool) -> FloatArray:
+    """Share of right decisions; over all labels if multilabel."""
+    right, every = (c.tp + c.tn, c.tp + c.tn + c.fp + c.fn) if multilabel else (c.tp, c.tp + c.fn)
+    return ratio(right.sum(0), every.sum(0))
 
 
-def f1_micro(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R,) F1 of the pooled counts; the accuracy unless multilabel."""
-    c = counts(scores, weights)
-    tp, fp, fn = (a.sum(1) for a in (c.tp, c.fp, c.fn))
-    return _ratio(2 * tp, 2 * tp + fp + fn)
-
-
-def f1_weighted(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R,) F1 averaged by how often each class occurs. Legacy: it rewards calling the common class."""
-    c = counts(scores, weights)
+def _weighted_by_support(by_class: FloatArray, c: Counts) -> FloatArray:
     support = c.tp + c.fn
-    each = np.nan_to_num(f1_by_class(scores, weights))
-    return _ratio((each * support).sum(1), support.sum(1))
+    return ratio((np.nan_to_num(by_class) * support).sum(0), support.sum(0))
 
 
-def accuracy(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R,) share of right decisions; over all labels if multilabel."""
-    c = counts(scores, weights)
-    return (
-        _ratio((c.tp + c.tn).sum(1), (c.tp + c.tn + c.fp + c.fn).sum(1))
-        if scores.kind == "multilabel"
-        else _ratio(c.tp.sum(1), (c.tp + c.fn).sum(1))
-    )
+def _f1_samples(scores: Scores, weights: FloatArray) -> FloatArray:
+    """Mean over samples of the F1 of their known labels; samples without a label, true or called, left out."""
+    each, defined = scores.cached("f1_samples", lambda: _f1_of_samples(scores))
+    return ratio(each @ weights, defined @ weights)
 
 
-def sensitivity(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R, L) true positive rate of each scored label."""
-    c = counts(scores, weights)
-    return _ratio(c.tp, c.tp + c.fn)[:, scores.positives]
+def _f1_of_samples(scores: Scores) -> tuple[FloatArray, FloatArray]:
+    known = ~np.isnan(scores.target)
+    truth, called = np.where(known, scores.target, 0.0), scores.called & known
+    each = ratio(2 * (truth * called).sum(1), truth.sum(1) + called.sum(1))
+    return np.nan_to_num(each), (~np.isnan(each)).astype(np.float64)
 
 
-def specificity(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R, L) true negative rate of each scored label."""
-    c = counts(scores, weights)
-    return _ratio(c.tn, c.tn + c.fp)[:, scores.positives]
+def _two_classes(c: Counts) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Agreements, and how often each of class and not class was called and true."""
+    return c.tp + c.tn, np.stack([c.tp + c.fp, c.tn + c.fn]), np.stack([c.tp + c.fn, c.tn + c.fp])
 
 
-def precision(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R, L) positive predictive value of each scored label."""
-    c = counts(scores, weights)
-    return _ratio(c.tp, c.tp + c.fp)[:, scores.positives]
+def _agreement(right: FloatArray, called: FloatArray, true: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Correlation (Gorodkin 2004) and Cohen's kappa from agreements (...) and marginal counts (C, ...)."""
+    total = true.sum(0)
+    by_chance = (called * true).sum(0)
+    spread = (total**2 - (called**2).sum(0)) * (total**2 - (true**2).sum(0))
+    beyond = right * total - by_chance
+    return ratio(beyond, np.sqrt(spread)), ratio(beyond, total**2 - by_chance)
 
 
-def balanced_accuracy(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R,) mean recall over the classes that occur; over labels the mean of both rates if multilabel."""
-    if scores.kind == "multilabel":
-        return nan_mean((sensitivity(scores, weights) + specificity(scores, weights)) / 2)
-    c = counts(scores, weights)
-    return nan_mean(_ratio(c.tp, c.tp + c.fn))
+def _prevalence(c: Counts) -> FloatArray:
+    return ratio(c.tp + c.fn, c.tp + c.fp + c.fn + c.tn)
 
 
-def auroc(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R, L) area under the ROC curve of each scored label, one against the rest; ties count half."""
-    return np.stack([_auroc_of(scores, weights, column) for column in scores.positives], axis=1)
+def _at_prevalence_metrics(scores: Scores) -> list[Metric]:
+    """Predictive values where the label is as common as `Scores.prevalence` says (Bayes)."""
+    if scores.prevalence is None:
+        return []
+    return [
+        Metric(f"{name}_at_prevalence[{scores.labels[k]},{scores.prevalence[k]:g}]", "higher", undefined, 0, 1, decision=True)
+        for name, undefined in (("precision", _NOT_CALLED), ("npv", _ALWAYS_CALLED))
+        for k in scores.positives
+    ]
 
 
-def auprc(scores: Scores, weights: FloatArray) -> FloatArray:
-    """(R, L) average precision of each scored label, steps not interpolated."""
-    return np.stack([_auprc_of(scores, weights, column) for column in scores.positives], axis=1)
-
-
-def nan_mean(values: FloatArray) -> FloatArray:
-    """Mean over the last axis of what is defined; NaN where nothing is."""
-    defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(-1), defined.sum(-1).astype(np.float64))
-
-
-def _group_sums(scores: Scores, weights: FloatArray, column: int) -> tuple[FloatArray, FloatArray]:
-    """Weights (G, R) of positives and negatives in each group of equal probability, falling."""
-    order, starts = scores.ranked(column)
-    if not len(order):
-        empty = np.zeros((1, weights.shape[1]))
-        return empty, empty
-    ranked = weights[order].astype(np.float64)
-    positive = ranked * scores.target[order, column][:, None]
-    totals, positives = np.add.reduceat(ranked, starts, axis=0), np.add.reduceat(positive, starts, axis=0)
-    return positives, totals - positives
-
-
-def _auroc_of(scores: Scores, weights: FloatArray, column: int) -> FloatArray:
-    positives, negatives = _group_sums(scores, weights, column)
-    above = np.cumsum(negatives, axis=0) - negatives
-    lost = (positives * (above + negatives / 2)).sum(0)
-    pairs = positives.sum(0) * negatives.sum(0)
-    return _ratio(pairs - lost, pairs)
-
-
-def _auprc_of(scores: Scores, weights: FloatArray, column: int) -> FloatArray:
-    positives, negatives = _group_sums(scores, weights, column)
-    found = np.cumsum(positives, axis=0)
-    precision_here = _ratio(found, found + np.cumsum(negatives, axis=0))
-    return _ratio((positives * np.nan_to_num(precision_here)).sum(0), positives.sum(0))
-
-
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(denominator > 0, numerator / denominator, np.nan)
+def _at_prevalence(scores: Scores, c: Counts) -> list[FloatArray]:
+    if scores.prevalence is None:
+        return []
+    share = np.asarray(scores.prevalence)[list(scores.positives), None]
+    hit, clear = sensitivity(c) * share, specificity(c) * (1 - share)
+    return [ratio(hit, hit + (1 - share) - clear), ratio(clear, clear + share - hit)]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from medmm.errors import NonFiniteError, PredictionsError
 from medmm.types import AnyArray, FloatArray, IntArray, Kind
+
+T = TypeVar("T")
 
 _SUM_TOLERANCE = 1e-4
 
@@ -23,6 +27,7 @@ class Scores:
         probability: (n, K) in [0, 1]; rows sum to 1 unless multilabel.
         called: (n, K) bool, the decision for each class.
         cluster: (n,) patient index, the unit that intervals resample.
+        prevalence: (K,) of each label where the model is to be used, when stated; for values that depend on it.
 
     Raises:
         PredictionsError, NonFiniteError: If the arrays do not fit together.
@@ -34,7 +39,8 @@ class Scores:
     probability: FloatArray
     called: AnyArray
     cluster: IntArray
-    _orders: dict[int, tuple[IntArray, IntArray]] = field(default_factory=dict, repr=False)
+    prevalence: tuple[float, ...] | None = None
+    _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         n, classes = self.probability.shape
@@ -62,19 +68,27 @@ class Scores:
         """Columns that are scored one by one: the positive class if binary, else every class."""
         return (1,) if self.kind == "binary" else tuple(range(len(self.labels)))
 
+    def cached(self, key: Any, make: Callable[[], T]) -> T:
+        """What does not depend on weights (orders, operators), made once."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return cast("T", self._cache[key])
+
     def ranked(self, column: int) -> tuple[IntArray, IntArray]:
         """Samples with a known label by falling probability, and where each group of equal ones starts."""
-        if column not in self._orders:
-            known = np.flatnonzero(~np.isnan(self.target[:, column]))
-            order = known[np.argsort(-self.probability[known, column], kind="stable")]
-            ranked = self.probability[order, column]
-            starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(order) else np.empty(0, int)
-            self._orders[column] = order, starts
-        return self._orders[column]
+        return self.cached(("ranked", column), lambda: self._rank(column))
+
+    def _rank(self, column: int) -> tuple[IntArray, IntArray]:
+        known = np.flatnonzero(~np.isnan(self.target[:, column]))
+        order = known[np.argsort(-self.probability[known, column], kind="stable")]
+        ranked = self.probability[order, column]
+        starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(order) else np.empty(0, int)
+        return order, starts
 
     def take(self, rows: AnyArray) -> Scores:
         """The same scores for a subset of samples (indices or mask)."""
-        return Scores(self.kind, self.labels, self.target[rows], self.probability[rows], self.called[rows], self.cluster[rows])
+        columns = (self.target[rows], self.probability[rows], self.called[rows], self.cluster[rows])
+        return Scores(self.kind, self.labels, *columns, self.prevalence)
 
 
 def one_hot(index: IntArray, classes: int) -> FloatArray:

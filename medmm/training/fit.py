@@ -21,8 +21,7 @@ from medmm.device import use_bf16
 from medmm.disk import replace_bytes
 from medmm.errors import NonFiniteError
 from medmm.losses import class_weights, total_loss
-from medmm.metrics import Scores, classification, decide
-from medmm.metrics.calibration import log_loss
+from medmm.metrics import Scores, decide, point
 from medmm.metrics.thresholds import best_thresholds
 from medmm.model import MultimodalClassifier
 from medmm.training.config import TrainConfig
@@ -134,8 +133,7 @@ def evaluate(
     p = (probability.sigmoid() if kind == "multilabel" else probability.softmax(1)).numpy()
     called = decide(kind, p, best_thresholds(kind, examples.target, p))
     scores = Scores(kind, labels, examples.target, p, called, np.arange(len(p)))
-    ones = np.ones((len(p), 1))
-    return float(classification.f1_macro(scores, ones)[0]), float(log_loss(scores, ones)[0])
+    return point("f1_macro", scores), point("log_loss", scores)
 
 
 @torch.no_grad()

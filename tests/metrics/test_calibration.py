@@ -7,7 +7,6 @@ import pytest
 from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
-from medmm.metrics import catalogue, point
 from medmm.metrics.calibration import (
     bin_index,
     brier,
@@ -196,17 +195,6 @@ def test_a_replicate_without_a_fit_does_not_disturb_its_neighbours(make) -> None
     intercept, slope = slope_intercept(scores, both, 1)
     assert np.isnan([intercept[1], slope[1], calibration_in_the_large(scores, both, 1)[1]]).all()
     assert slope[0] == slope_intercept(scores, both[:, :1], 1)[1][0]
-
-
-def test_a_weighted_metric_equals_the_metric_of_repeated_rows(make) -> None:
-    rng = np.random.default_rng(0)
-    p, w = rng.random(50).round(2), rng.integers(0, 4, 50)
-    y = (rng.random(50) < p).astype(float)
-    repeated = make("binary", np.repeat(y, w), np.repeat(p, w))
-    for metric in catalogue(make("binary", y, p)):
-        if "equal_mass" not in metric.name:  # its bins are those of the sample, whatever was drawn
-            weighted = metric.compute(make("binary", y, p), w[:, None].astype(float))[0]
-            assert weighted == pytest.approx(point(metric, repeated), rel=1e-9, abs=1e-12), metric.name
 
 
 @pytest.mark.parametrize(("patients", "scans"), [(150, 1), (600, 1), (100, 4)])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from medmm.metrics import catalogue, classification, one_hot, point
+from medmm.metrics import catalogue, classification, evaluate, one_hot, point
 from medmm.types import FloatArray
 
 EXACT = {"rel": 0, "abs": 1e-12}
@@ -31,7 +31,7 @@ def rows(classes: int) -> st.SearchStrategy[list[tuple[int, FloatArray, float]]]
 
 def values(scores: Any, w: FloatArray) -> dict[str, float]:
     """Every metric of the catalogue at one column of weights."""
-    return {m.name: float(m.compute(scores, w[:, None])[0]) for m in catalogue(scores)}
+    return {name: float(found[0]) for name, found in evaluate(scores, w[:, None]).items()}
 
 
 @generated
@@ -125,9 +125,7 @@ def test_auroc_equals_scikit_learn_on_very_many_samples(make) -> None:
     y = rng.random(160_000) < 0.5
     p = (y + rng.normal(size=len(y)) + 5) / 12
     scores = make("binary", y, p.clip(0, 1).round(4))
-    assert classification.auroc(scores, np.ones((len(y), 1)))[0, 0] == pytest.approx(
-        sk.roc_auc_score(y, scores.probability[:, 1]), **EXACT
-    )
+    assert point("auroc", scores) == pytest.approx(sk.roc_auc_score(y, scores.probability[:, 1]), **EXACT)
 
 
 @pytest.mark.parametrize(("name", "column"), [("p1", "p1"), ("p2", "p2"), ("p3_ties", "p3")])
@@ -139,15 +137,16 @@ def test_auroc_equals_r_proc(make, refs, name, column) -> None:
 
 def test_one_against_rest_auroc_equals_r_proc(make, refs) -> None:
     data = refs["data_synthetic"]
-    found = classification.auroc(make("multiclass", data["yc"], data["P"]), np.ones((300, 1)))[0]
-    assert found == pytest.approx(refs["results"]["multiclass"]["ovr_auc"], rel=0, abs=refs["suggested_tolerance"]["auc"])
+    found = values(make("multiclass", data["yc"], data["P"]), np.ones(300))
+    expected, tolerance = refs["results"]["multiclass"]["ovr_auc"], refs["suggested_tolerance"]["auc"]
+    assert [found[f"auroc[{c}]"] for c in "abc"] == pytest.approx(expected, rel=0, abs=tolerance)
 
 
 def test_rates_at_a_threshold_equal_r_epir(make, refs) -> None:
     data, expected = refs["data_synthetic"], refs["results"]["epi_tests_p1_thr0.5"]
     scores = make("binary", data["y"], data["p1"])
     counts = classification.counts(scores, np.ones((400, 1)))
-    assert [int(getattr(counts, n)[0, 1]) for n in ("tp", "fp", "fn", "tn")] == [expected[n] for n in ("tp", "fp", "fn", "tn")]
+    assert [int(getattr(counts, n)[1, 0]) for n in ("tp", "fp", "fn", "tn")] == [expected[n] for n in ("tp", "fp", "fn", "tn")]
     ours = values(scores, np.ones(400))
     for name in ("sensitivity", "specificity", "precision"):
         assert ours[f"{name}[b]"] == pytest.approx(expected[name], **EXACT)
@@ -162,11 +161,12 @@ def test_ties_count_half_and_a_perfect_order_is_one(make, y, p, auroc, auprc) ->
 
 def test_what_a_sample_cannot_tell_is_undefined_and_never_zero(make) -> None:
     scores = make("binary", [0, 0, 0], [0.1, 0.2, 0.3])
-    undefined = {m.name: m.undefined for m in catalogue(scores) if np.isnan(point(m, scores))}
+    undefined = {m.name: m.undefined for _, family in catalogue(scores) for m in family if np.isnan(point(m.name, scores))}
     assert undefined["auroc"] == undefined["cal_in_the_large"] == "needs both classes among the samples"
     assert undefined["auprc"] == undefined["sensitivity[b]"] == "the class does not occur"
     assert undefined["precision[b]"] == "the class is never called"
     assert undefined["f1[b]"] == "the class neither occurs nor is called"
-    assert set(undefined) == {
-        "auroc", "auprc", "cal_slope", "cal_intercept", "cal_in_the_large", "f1[b]", "sensitivity[b]", "precision[b]"
+    assert set(undefined) >= {
+        "auroc", "auprc", "cal_slope", "cal_intercept", "cal_in_the_large", "f1[b]", "sensitivity[b]", "precision[b]",
+        "mcc", "kappa", "youden[b]", "lr_positive[b]", "lr_negative[b]", "dor[b]",
     }  # fmt: skip

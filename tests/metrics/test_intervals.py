@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from medmm.metrics.classification import accuracy, auroc
+from medmm.metrics import batch
 from medmm.metrics.intervals import patient_weights, percentile_interval
 from medmm.types import FloatArray
 
@@ -37,7 +37,7 @@ def test_a_single_patient_leaves_nothing_to_chance() -> None:
 def test_two_patients_give_the_three_values_one_can_work_out_by_hand(make) -> None:
     # Patient 0 is right three times, patient 1 wrong once: drawn (0, 0), (0, 1) or (1, 1).
     scores = make("binary", [1, 1, 1, 0], [0.9, 0.9, 0.9, 0.9], cluster=[0, 0, 0, 1])
-    found, counts = np.unique(accuracy(scores, weights([0, 0, 0, 1], 4000)), return_counts=True)
+    found, counts = np.unique(batch("accuracy", scores, weights([0, 0, 0, 1], 4000)), return_counts=True)
     assert found.tolist() == [0.0, 0.75, 1.0]
     assert counts / 4000 == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
 
@@ -69,7 +69,7 @@ def coverage(make, *, by_patient: bool) -> float:
         p = 1 / (1 + np.exp(-(y + shift + 0.3 * rng.normal(size=400))))  # scans of a patient look alike
         scores = make("binary", y, p)
         drawn = weights(list(patient if by_patient else range(400)), 200, seed)
-        low, high = percentile_interval(auroc(scores, drawn)[:, 0]) or (np.nan, np.nan)
+        low, high = percentile_interval(batch("auroc", scores, drawn)) or (np.nan, np.nan)
         held.append(low <= truth <= high)
     return float(np.mean(held))
 
