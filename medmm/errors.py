@@ -16,7 +16,9 @@
     |   |   `-- DuplicatePositionError  E_DUPLICATE_POSITION   two slices in one place
     |   |-- NotHounsfieldError      E_NOT_HU               intensities are not in HU
     |   |-- NonFiniteError          E_NONFINITE            NaN or infinity
-    |   |-- TextError               E_TEXT                 note cannot be decoded or is too long
+    |   |-- TextError               E_TEXT                 note missing, no text, or far too long
+    |   |-- AudioError              E_AUDIO                recording cannot be decoded or is too long
+    |   |-- ValuesError             E_VALUES               tabular value not a number or not believable
     |   |-- ScopeError              E_OUT_OF_SCOPE         study is not what the model was made for
     |   |-- MissingModalityError    E_MISSING_MODALITY     nothing the model can use
     |   |-- CohortError             E_COHORT               cohort table breaks its contract
@@ -145,9 +147,21 @@ class NonFiniteError(InputError):
 
 
 class TextError(InputError):
-    """A note cannot be decoded or is over the length limit."""
+    """A note is missing, is no text, or is far too long."""
 
     code = "E_TEXT"
+
+
+class AudioError(InputError):
+    """A recording cannot be decoded or is over a limit."""
+
+    code = "E_AUDIO"
+
+
+class ValuesError(InputError):
+    """A tabular value is not a number or not believable."""
+
+    code = "E_VALUES"
 
 
 class ScopeError(InputError):

@@ -117,7 +117,8 @@ class Predictor:
     def _missing_notices(self, study: Study, used: frozenset[Modality]) -> list[Notice]:
         absent = sorted(self.folder.preprocessor.modalities - used)
         notices = [Notice(f"W_NO_{name.upper()}", f"No {name} was given; the answer rests on the rest alone.") for name in absent]
-        unread = sorted(study.modalities - self.folder.preprocessor.modalities)
+        unread: list[str] = sorted(study.modalities - self.folder.preprocessor.modalities)
+        unread += [name for name, given in (("audio", study.recording), ("tabular values", study.values)) if given is not None]
         return notices + [Notice("W_UNREAD", f"This model does not read {name}; it was not used.") for name in unread]
 
 

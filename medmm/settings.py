@@ -18,7 +18,10 @@ class Limits:
         voxels: Voxels of one volume.
         spacing_mm: Smallest and largest believable distance between neighbouring voxels.
         hu: Smallest and largest believable Hounsfield unit after rescale.
-        note_chars: Characters of a note.
+        note_chars: Characters of a note; what follows is not read.
+        note_bytes: Bytes of a note that is looked at at all.
+        audio_bytes: Bytes of a recording's file.
+        audio_seconds: Duration of a recording.
         seconds: Time to read one study, in a process of its own.
         memory_bytes: Address space of that process.
     """
@@ -32,6 +35,9 @@ class Limits:
     spacing_mm: tuple[float, float] = (0.05, 20.0)
     hu: tuple[float, float] = (-32_768.0, 65_535.0)
     note_chars: int = 32_768
+    note_bytes: int = 1 << 20
+    audio_bytes: int = 25 << 20
+    audio_seconds: float = 300.0
     seconds: float = 90.0
     memory_bytes: int = 6 << 30
 

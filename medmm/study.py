@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict
 
-from medmm.errors import NonFiniteError, NotHounsfieldError, TextError, TooLargeError
+from medmm.errors import NonFiniteError, NotHounsfieldError, TextError, TooLargeError, ValuesError
 from medmm.geometry import Grid, reorient
+from medmm.sections import Section, split_sections
 from medmm.settings import LIMITS
 from medmm.types import AnyArray, Modality, Unit
 
@@ -83,11 +85,16 @@ class Volume:
 class Note:
     """Clinical text, cleaned: control and invisible characters removed, line ends unified.
 
+    Attributes:
+        text: The cleaned text.
+        notices: What happened to it on the way here.
+
     Raises:
         TextError: If longer than `LIMITS.note_chars`.
     """
 
     text: str
+    notices: tuple[Notice, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.text) > LIMITS.note_chars:
@@ -98,6 +105,89 @@ class Note:
 
     def __bool__(self) -> bool:
         return bool(self.text)
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The text by its headings: indication, technique, comparison, findings, impression."""
+        return split_sections(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Spoken words.
+
+    Attributes:
+        samples: (N,) float32, one channel, finite.
+        rate: Samples a second.
+    """
+
+    samples: AnyArray
+    rate: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 1 or self.samples.dtype != np.float32 or not len(self.samples):
+            msg = f"Expected (N,) float32 samples; got {self.samples.shape} {self.samples.dtype}."
+            raise ValueError(msg)
+        if not np.isfinite(self.samples).all():
+            msg = "Expected finite audio samples; got NaN or infinity. The recording is damaged."
+            raise NonFiniteError(msg)
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.samples) / self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What one tabular value measures, and what is believable.
+
+    Attributes:
+        name: E.g. `age`; the column of a cohort that holds it.
+        unit: E.g. `years`.
+        low, high: Smallest and largest believable value, in `unit`.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.name or not -np.inf < self.low < self.high < np.inf:
+            msg = "a quantity needs a name and finite bounds, low below high"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Tabular values of one patient: age, laboratory results. A missing one is None, and legal.
+
+    Attributes:
+        quantities: What they measure.
+        numbers: One for each quantity.
+
+    Raises:
+        ValuesError: If one is not believable.
+    """
+
+    quantities: tuple[Quantity, ...]
+    numbers: tuple[float | None, ...]
+
+    def __post_init__(self) -> None:
+        for quantity, number in zip(self.quantities, self.numbers, strict=True):
+            if number is not None and not quantity.low <= number <= quantity.high:  # NaN is within no bounds
+                msg = (
+                    f"Expected {quantity.name} within {quantity.low:g} to {quantity.high:g} {quantity.unit}, or nothing; "
+                    "got a value outside. Correct it, or its unit."
+                )
+                raise ValuesError(msg)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Name to value and unit, JSON ready; a missing value is null."""
+        return {q.name: {"value": n, "unit": q.unit} for q, n in zip(self.quantities, self.numbers, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +220,16 @@ class Study:
         note: Clinical text, or None.
         notices: What the reader should be told.
         provenance: How the images were chosen.
+        recording: Spoken words, or None.
+        values: Tabular values, or None.
     """
 
     volumes: tuple[Volume, ...] = ()
     note: Note | None = None
     notices: tuple[Notice, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
+    recording: Recording | None = None
+    values: Values | None = None
 
     @property
     def modalities(self) -> frozenset[Modality]:
@@ -146,6 +240,10 @@ class Study:
         if self.note:
             present.add("text")
         return frozenset(present)
+
+    def with_note(self, note: Note | None) -> Study:
+        """The same study with this note, and what is to be known of it."""
+        return self if note is None else replace(self, note=note).with_notices(*note.notices)
 
     def with_notices(self, *notices: Notice) -> Study:
         """The same study with more notices."""
@@ -162,4 +260,12 @@ class Study:
             "left_out": [{"reason": reason, "files": count} for reason, count in self.provenance.left_out],
             "repairs": list(self.provenance.repairs),
             "inventory": list(self.provenance.inventory),
+            "note": None if self.note is None else _note_summary(self.note),
+            "audio": None if self.recording is None else {"seconds": round(self.recording.seconds, 1)},
+            "values": None if self.values is None else [q.name for q in self.values.quantities],
         }
+
+
+def _note_summary(note: Note) -> dict[str, Any]:
+    sections = [{"name": s.name or "text", "characters": len(s.text)} for s in note.sections]
+    return {"characters": len(note.text), "sections": sections}

@@ -89,7 +89,7 @@ def test_the_reading_page_states_the_rule_and_the_limits_of_the_code() -> None:
     assert f"> {RULE}\n" in READING
     limits = asdict(LIMITS)
     low_mm, high_mm, low_hu, high_hu = *limits.pop("spacing_mm"), *limits.pop("hu")
-    megabytes = {name: limits.pop(name) >> 20 for name in ("file_bytes", "total_bytes", "memory_bytes")}
+    megabytes = {name: limits.pop(name) >> 20 for name in ("file_bytes", "total_bytes", "memory_bytes", "audio_bytes")}
     stated = READING[READING.index("## Limits") :]
     for number in (*limits.values(), *megabytes.values()):
         assert f" {number:,.0f} " in stated

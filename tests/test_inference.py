@@ -18,7 +18,7 @@ from medmm.inference import Predictor, load_model
 from medmm.model import ModelConfig, MultimodalClassifier, TextConfig
 from medmm.model_folder import ModelFolder, save_model_folder
 from medmm.shelf import examples, model_names
-from medmm.study import Note, Study, Volume
+from medmm.study import Note, Quantity, Recording, Study, Values, Volume
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer
 from medmm.weights import MANIFEST
@@ -125,6 +125,15 @@ def test_a_scan_of_another_extent_is_answered_loudly(shipped: Predictor, mm: tup
     shape = tuple(m // 5 for m in mm)
     scan = Volume(np.full((1, *shape), -700, np.int16), Grid(shape, np.diag([5.0, 5.0, 5.0, 1.0])), "HU", "CT")  # type: ignore[arg-type]
     assert codes(shipped.predict(Study((scan,), Note(NOTE)))) == ([code] if code else [])
+
+
+def test_what_no_model_reads_yet_is_told(shipped: Predictor) -> None:
+    recording = Recording(np.zeros(1600, np.float32), 16_000)
+    values = Values((Quantity("age", "years", 0, 120),), (61,))
+    told = shipped.predict(Study(note=Note(NOTE), recording=recording, values=values)).notices
+    assert [n.message for n in told if n.code == "W_UNREAD"] == [
+        "This model does not read audio; it was not used.", "This model does not read tabular values; it was not used.",
+    ]  # fmt: skip
 
 
 def test_real_scans_of_other_regions_are_answered_loudly_or_refused(shipped: Predictor, shared_data: Path) -> None:

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from medmm.errors import NonFiniteError, NotHounsfieldError, TextError, TooLargeError
+from medmm.errors import NonFiniteError, NotHounsfieldError, TextError, TooLargeError, ValuesError
 from medmm.geometry import Grid
-from medmm.study import Note, Notice, Provenance, Study, Volume
+from medmm.study import Note, Notice, Provenance, Quantity, Recording, Study, Values, Volume
 
 GRID = Grid((2, 3, 4), np.diag([1.0, 2.0, 3.0, 1.0]))
 
@@ -117,3 +117,53 @@ def test_summary_is_json_and_tells_geometry_and_provenance() -> None:
     assert summary["left_out"] == [{"reason": "localizer", "files": 2}]
     assert "SECRET" not in str(summary)
     assert Study().summary()["geometry"] is None
+
+
+AGE = Quantity("age", "years", 0, 120)
+
+
+@pytest.mark.parametrize("number", [0, 61.5, 120, None])
+def test_believable_and_missing_values_are_kept(number: float | None) -> None:
+    assert Values((AGE,), (number,)).to_dict() == {"age": {"value": number, "unit": "years"}}
+
+
+@pytest.mark.parametrize("number", [-0.1, 120.1, np.nan, np.inf])
+def test_a_value_that_is_not_believable_is_refused_without_saying_it(number: float) -> None:
+    with pytest.raises(ValuesError, match="Expected age within 0 to 120 years") as caught:
+        Values((AGE,), (number,))
+    assert f"{number}" not in caught.value.message
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("", 0, 1), ("a", 1, 1), ("a", 2, 1), ("a", -np.inf, 1), ("a", 0, np.nan)])
+def test_a_quantity_has_a_name_and_bounds(name: str, low: float, high: float) -> None:
+    with pytest.raises(ValueError, match="bounds"):
+        Quantity(name, "u", low, high)
+
+
+def test_values_and_quantities_are_of_one_length() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Values((AGE,), ())
+
+
+def test_a_recording_is_one_finite_channel() -> None:
+    assert Recording(np.zeros(800, np.float32), 16_000).seconds == 0.05
+    for samples in (np.zeros((2, 3), np.float32), np.zeros(3), np.zeros(0, np.float32)):
+        with pytest.raises(ValueError, match="float32"):
+            Recording(samples, 16_000)
+    with pytest.raises(NonFiniteError):
+        Recording(np.array([np.nan], np.float32), 16_000)
+
+
+def test_a_note_brings_its_notices_and_its_sections() -> None:
+    notice = Notice("W_NOTE_LONG", "It was cut.")
+    study = Study().with_note(Note("INDICATION: cough.", (notice,)))
+    assert study.notices == (notice,)
+    assert Study().with_note(None) == Study()
+    assert study.summary()["note"] == {"characters": 18, "sections": [{"name": "indication", "characters": 6}]}
+
+
+def test_the_summary_says_what_else_there_is_but_not_what_it_says() -> None:
+    study = Study(recording=Recording(np.zeros(16_000, np.float32), 16_000), values=Values((AGE,), (61,)))
+    summary = study.summary()
+    assert (summary["audio"], summary["values"], summary["note"]) == ({"seconds": 1.0}, ["age"], None)
+    assert study.modalities == set()

@@ -40,7 +40,8 @@ def demo(
 def predict(
     path: Annotated[Path | None, typer.Argument(help="DICOM folder, zip or file, NIfTI, PNG or JPEG; may be left out.")] = None,
     note: Annotated[str | None, typer.Option(help="Clinical text.")] = None,
-    note_file: Annotated[Path | None, typer.Option(help="File with clinical text, UTF-8.")] = None,
+    note_file: Annotated[Path | None, typer.Option(help="File with clinical text.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="WAV or FLAC; no shipped model reads it yet.")] = None,
     model: ModelOption = None,
     series: Annotated[str | None, typer.Option(help="SeriesInstanceUID to read instead of the one the rule picks.")] = None,
     repair: RepairOption = None,
@@ -54,9 +55,10 @@ def predict(
             raise InputError(msg)
         from medmm.inference import load_model
         from medmm.sources import open_study
-        from medmm.sources.cohort import read_text
+        from medmm.sources.text import read_note
 
-        study = open_study(path, read_text(note_file) if note_file else note, series=series, repair=repair or ())
+        written = read_note(note_file) if note_file else note
+        study = open_study(path, written, series=series, repair=repair or (), audio=audio)
         prediction = load_model(model, device).predict(study)
     if as_json:
         print_json(prediction.to_dict())

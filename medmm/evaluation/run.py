@@ -86,7 +86,7 @@ def run_evaluation(
     task, cohort_path = _resolve(Path(target))
     predictor = Predictor.load(model, device)
     config = predictor.folder.model.config
-    cohort = read_cohort(cohort_path, labels=task.labels or config.labels, kind=config.kind)
+    cohort = read_cohort(cohort_path, labels=task.labels or config.labels, kind=config.kind, quantities=task.values)
     if cohort.labels != config.labels:
         msg = f"Expected the labels the model predicts, {', '.join(config.labels)}; the task has {', '.join(cohort.labels)}."
         raise TaskError(msg)

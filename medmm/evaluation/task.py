@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medmm.errors import TaskError
+from medmm.study import Quantity
 from medmm.types import Kind
 
 _MAX_BYTES = 1 << 20
@@ -52,6 +53,7 @@ class Task(_Strict):
         cohort: Table, relative to the task file.
         cohort_sha256: Digest the table must have.
         split: Side that is scored.
+        values: Columns of the cohort that hold tabular values, with unit and believable bounds.
         thresholds, intervals: Policies.
         intended_use: Author's statement, printed in reports.
         supersedes: Name and version of the task this one replaces.
@@ -65,6 +67,7 @@ class Task(_Strict):
     cohort: str | None = None
     cohort_sha256: str | None = None
     split: str = "test"
+    values: tuple[Quantity, ...] = ()
     thresholds: ThresholdPolicy = ThresholdPolicy()
     intervals: IntervalPolicy = IntervalPolicy()
     intended_use: str = ""
@@ -93,7 +96,8 @@ class Task(_Strict):
     @property
     def digest(self) -> str:
         """SHA-256 of the content."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        later = None if self.values else {"values"}  # fields added since tasks are hashed count when they are used
+        return hashlib.sha256(self.model_dump_json(exclude=later).encode()).hexdigest()
 
 
 def read_task(path: str | Path) -> Task:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from medmm.errors import MultipleSeriesError, NoImageError
 from medmm.sources import dicom, nifti, picture
 from medmm.sources.archive import Entry, open_entries
+from medmm.sources.audio import read_recording
 from medmm.sources.dicom.directory import count_absent, root_of
 from medmm.sources.dicom.repair import Repair, as_repairs
 from medmm.sources.sniff import sort_by_kind
+from medmm.sources.text import make_note
 from medmm.study import Note, Notice, Study
 
 Source: TypeAlias = str | os.PathLike[str] | None
@@ -26,12 +29,22 @@ Source: TypeAlias = str | os.PathLike[str] | None
 class Opener(Protocol):
     """The signature `open_study` shares with `jail.Jail.open`."""
 
-    def __call__(self, path: Source, note: str | None = None, *, series: str | None = None, repair: Sequence[str] = ()) -> Study:
+    def __call__(
+        self,
+        path: Source,
+        note: str | Note | None = None,
+        *,
+        series: str | None = None,
+        repair: Sequence[str] = (),
+        audio: Source = None,
+    ) -> Study:
         """Read one patient's study; see `open_study`."""
         ...
 
 
-def open_study(path: Source, note: str | None = None, *, series: str | None = None, repair: Sequence[str] = ()) -> Study:
+def open_study(
+    path: Source, note: str | Note | None = None, *, series: str | None = None, repair: Sequence[str] = (), audio: Source = None
+) -> Study:
     """Read one patient's study.
 
     Args:
@@ -41,6 +54,7 @@ def open_study(path: Source, note: str | None = None, *, series: str | None = No
             `sources.dicom.inventory`.
         repair: What may be mended in a DICOM series that is no regular volume: `fill`, `resample`, `deskew`, `force`.
             What was done is in `provenance.repairs`.
+        audio: A WAV or FLAC file with spoken words, or None.
 
     Returns:
         The study, with how it was read in `provenance` and what to know of it in `notices`.
@@ -53,7 +67,9 @@ def open_study(path: Source, note: str | None = None, *, series: str | None = No
         frozenset({'image', 'text'})
     """
     study = Study() if path is None else _read_images(path, series, as_repairs(repair))
-    return replace(study, note=Note(note)) if note is not None else study
+    if audio is not None:
+        study = replace(study, recording=read_recording(Path(audio)))
+    return study.with_note(make_note(note) if isinstance(note, str) else note)
 
 
 def _read_images(path: str | os.PathLike[str], series: str | None, repair: Sequence[Repair]) -> Study:

@@ -172,12 +172,14 @@ def leave_network(libc: Any) -> bool:
     return any(libc.unshare(flags) == 0 for flags in (_NEW_NETWORK, _NEW_USER | _NEW_NETWORK))
 
 
-def open_to_folder(path: str, folder: str, series: str | None, repair: Sequence[str] = ()) -> dict[str, Any]:
+def open_to_folder(
+    path: str | None, folder: str, series: str | None = None, repair: Sequence[str] = (), audio: str | None = None
+) -> dict[str, Any]:
     """Read a study and leave it, checked, in a folder for `spool.read_study`."""
     from medmm.sources import open_study
     from medmm.sources.spool import write_study
 
-    write_study(open_study(path, series=series, repair=repair), Path(folder))
+    write_study(open_study(path, series=series, repair=repair, audio=audio), Path(folder))
     return {}
 
 

@@ -1,9 +1,10 @@
 """The cohort table: one row a study, with its image, its note, its label and its split.
 
 Columns: `study_id`, `patient_id`, `image` (path of a file, folder or zip beside the table, several
-joined by `|`), `note` (text, or a path when it ends in .txt), `split` (train, val or test), and
-`label`, or one 0/1 column `label__<name>` for each label of a multilabel task. Empty means missing,
-and missing is legal. All other columns are kept as they are.
+joined by `|`), `note` (text, or a path when it ends in .txt), `audio` (path of a recording), `split`
+(train, val or test), and `label`, or one 0/1 column `label__<name>` for each label of a multilabel
+task. Empty means missing, and missing is legal. All other columns are kept as they are; a task may
+name some of them as tabular values.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from medmm.errors import CohortError, LeakageError, TextError
-from medmm.settings import LIMITS
+from medmm.errors import CohortError, LeakageError, ValuesError
 from medmm.sources import Opener, open_study
-from medmm.study import Note, Study, Volume
+from medmm.sources.text import make_note, read_note
+from medmm.study import Note, Quantity, Study, Values
 from medmm.table import Row, read_rows
 from medmm.types import FloatArray, Kind
 
@@ -40,6 +41,8 @@ class Case:
         target: (K,) 0 or 1 for each label of the cohort (NaN where unknown), None when unlabelled.
         split: `train`, `val`, `test` or None.
         columns: All other cells.
+        audio: Absolute path of a recording, None when missing.
+        quantities: Which of them are tabular values to be read.
     """
 
     study_id: str
@@ -49,6 +52,8 @@ class Case:
     target: FloatArray | None
     split: str | None
     columns: Row
+    audio: Path | None = None
+    quantities: tuple[Quantity, ...] = ()
 
     def open(self, opener: Opener = open_study) -> Study:
         """Read the study from disk.
@@ -57,22 +62,31 @@ class Case:
             opener: How to open a path; `jail.Jail.open` does it where foreign bytes can do no harm.
 
         Raises:
-            InputError: If an image or the note cannot be read.
+            InputError: If an image, the note, the recording or a value cannot be read.
         """
-        volumes: list[Volume] = []
-        study = opener(self.images[0]) if self.images else Study()
-        for image in self.images[1:]:
-            volumes += opener(image).volumes
-        return replace(study, volumes=(*study.volumes, *volumes), note=self.read_note())
+        study = opener(self.images[0] if self.images else None, self.read_note(), audio=self.audio)
+        others = [volume for image in self.images[1:] for volume in opener(image).volumes]
+        return replace(study, volumes=(*study.volumes, *others), values=self.read_values())
 
     def read_note(self) -> Note | None:
         """The note alone.
 
         Raises:
-            InputError: If it cannot be read.
+            TextError: If it cannot be read.
         """
-        text = read_text(self.note) if isinstance(self.note, Path) else self.note
-        return None if text is None else Note(text)
+        if self.note is None:
+            return None
+        return read_note(self.note) if isinstance(self.note, Path) else make_note(self.note)
+
+    def read_values(self) -> Values | None:
+        """The tabular values alone, None when the cohort has none.
+
+        Raises:
+            ValuesError: If one is not a number or not believable.
+        """
+        if not self.quantities:
+            return None
+        return Values(self.quantities, tuple(_number(self.columns[q.name], q.name) for q in self.quantities))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,9 @@ class Cohort:
         return tuple(c for c in self.cases if c.split == split)
 
 
-def read_cohort(path: str | Path, labels: tuple[str, ...] | None = None, kind: Kind | None = None) -> Cohort:
+def read_cohort(
+    path: str | Path, labels: tuple[str, ...] | None = None, kind: Kind | None = None, quantities: tuple[Quantity, ...] = ()
+) -> Cohort:
     """Read and check a cohort table. No image is opened.
 
     Args:
@@ -104,6 +120,7 @@ def read_cohort(path: str | Path, labels: tuple[str, ...] | None = None, kind: K
         labels: Class names in order, when a task or model states them; else taken from the table. Two
             classes named like `no_x` and `x` are put in that order, others alphabetically.
         kind: Kind of task, when stated; else taken from the table.
+        quantities: Columns that hold tabular values, with their units and bounds.
 
     Raises:
         CohortError: If the table breaks its contract.
@@ -111,17 +128,21 @@ def read_cohort(path: str | Path, labels: tuple[str, ...] | None = None, kind: K
     """
     path = Path(path)
     rows = read_rows(path, CohortError)
-    _check_columns(rows)
+    _check_columns(rows, quantities)
     found_kind, found_labels = _label_space(rows, labels)
     kind, labels = kind or found_kind, labels or found_labels
     root = path.resolve().parent
-    cases = tuple(_case(row, root, kind, labels) for row in rows)
+    cases = tuple(replace(_case(row, root, kind, labels), quantities=quantities) for row in rows)
     _refuse_leakage(cases)
     return Cohort(cases, kind, labels, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _check_columns(rows: list[Row]) -> None:
+def _check_columns(rows: list[Row], quantities: tuple[Quantity, ...]) -> None:
     columns = set(rows[0])
+    unknown = [q.name for q in quantities if q.name not in columns]
+    if unknown:
+        msg = f"Expected a column for each tabular value; missing: {', '.join(unknown)}. Add them, or correct the task."
+        raise CohortError(msg)
     missing = {"study_id", "patient_id"} - columns
     if missing or not columns & {"image", "note"}:
         needed = ", ".join(sorted(missing)) or "image or note"
@@ -163,7 +184,7 @@ def _sounds_negative(label: str) -> bool:
 
 
 def _case(row: Row, root: Path, kind: Kind | None, labels: tuple[str, ...]) -> Case:
-    known = {"study_id", "patient_id", "image", "note", "split", "label"}
+    known = {"study_id", "patient_id", "image", "note", "audio", "split", "label"}
     return Case(
         study_id=row["study_id"],
         patient_id=row["patient_id"],
@@ -172,6 +193,7 @@ def _case(row: Row, root: Path, kind: Kind | None, labels: tuple[str, ...]) -> C
         target=_target(row, kind, labels),
         split=_split(row.get("split", "")),
         columns={k: v for k, v in row.items() if k not in known and not k.startswith("label__")},
+        audio=root / row["audio"] if row.get("audio") else None,
     )
 
 
@@ -220,17 +242,9 @@ def _refuse_leakage(cases: tuple[Case, ...]) -> None:
         raise LeakageError(msg)
 
 
-def read_text(path: Path) -> str:
-    """A note from a UTF-8 file.
-
-    Raises:
-        TextError: If it is missing, too long or in another encoding.
-    """
+def _number(cell: str, name: str) -> float | None:
     try:
-        if path.stat().st_size > 4 * LIMITS.note_chars:
-            msg = f"Expected a note of at most {LIMITS.note_chars:,} characters; the file is larger. Shorten it."
-            raise TextError(msg)
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError):  # no such file, no name a file could have, or bytes that are not UTF-8
-        msg = "Expected a readable UTF-8 text file as note; it is missing or in another encoding."
-        raise TextError(msg) from None
+        return float(cell) if cell else None
+    except ValueError:
+        msg = f"Expected a number or nothing as {name}; got something else. Correct it."
+        raise ValuesError(msg) from None

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import shutil
 import tempfile
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -23,6 +22,7 @@ from medmm.settings import LIMITS, Limits
 from medmm.sources import Opener, Source
 from medmm.sources.cell import Allowance
 from medmm.sources.spool import read_study
+from medmm.sources.text import make_note
 from medmm.study import Note, Study
 from medmm.worker import SINGLE_THREADED, Worker
 
@@ -59,37 +59,57 @@ class Jail:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def open(self, path: Source, note: str | None = None, *, series: str | None = None, repair: Sequence[str] = ()) -> Study:
+    def open(
+        self,
+        path: Source,
+        note: str | Note | None = None,
+        *,
+        series: str | None = None,
+        repair: Sequence[str] = (),
+        audio: Source = None,
+    ) -> Study:
         """Read one patient's study; arguments and result are those of `open_study`.
 
         Raises:
             InputError: What `open_study` raises; BudgetError when it took more than it may.
             WorkerError: If the warm process itself died.
         """
-        study = Study() if path is None else self._read(path, series, repair)
-        return replace(study, note=Note(note)) if note is not None else study
+        study = Study() if path is None and audio is None else self._read(path, series, repair, audio)
+        return study.with_note(make_note(note) if isinstance(note, str) else note)
 
     def close(self) -> None:
         """End the process and remove its files."""
         self._worker.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _read(self, path: str | os.PathLike[str], series: str | None, repair: Sequence[str]) -> Study:
+    def _read(self, path: Source, series: str | None, repair: Sequence[str], audio: Source) -> Study:
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             self._worker.call(
                 "open", self._allowance.seconds + _GRACE, allowance=asdict(self._allowance),
-                path=str(Path(path).absolute()), folder=folder, series=series, repair=list(repair),
+                path=_absolute(path), folder=folder, series=series, repair=list(repair), audio=_absolute(audio),
             )  # fmt: skip
             return read_study(Path(folder))
 
 
-def open_study_jailed(path: Source, note: str | None = None, *, series: str | None = None, limits: Limits = LIMITS) -> Study:
+def _absolute(path: Source) -> str | None:
+    return None if path is None else str(Path(path).absolute())
+
+
+def open_study_jailed(
+    path: Source,
+    note: str | Note | None = None,
+    *,
+    series: str | None = None,
+    repair: Sequence[str] = (),
+    audio: Source = None,
+    limits: Limits = LIMITS,
+) -> Study:
     """`open_study`, with every foreign byte decoded in a child process with limits.
 
     For more than one study make one `Jail`, whose start costs half a second, or use `read_ahead`.
     """
     with Jail(limits) as jail:
-        return jail.open(path, note, series=series)
+        return jail.open(path, note, series=series, repair=repair, audio=audio)
 
 
 def read_ahead(

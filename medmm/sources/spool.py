@@ -15,10 +15,10 @@ from pydantic import TypeAdapter
 
 from medmm.errors import MedmmError, NoImageError, WorkerError
 from medmm.geometry import Grid
-from medmm.study import Notice, Provenance, Study, Volume
+from medmm.study import Notice, Provenance, Recording, Study, Volume
 from medmm.types import AnyArray, Unit
 
-_ABOUT = "study.json"
+_ABOUT, _RECORDING = "study.json", "recording.npy"
 _DTYPES = ("int16", "float32")
 
 
@@ -31,19 +31,23 @@ class _VolumeAbout:
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """Everything of a study but its arrays and its note."""
+    """Everything of a study but its arrays, its note and its values."""
 
     volumes: tuple[_VolumeAbout, ...]
     notices: tuple[Notice, ...]
     provenance: Provenance
+    rate: int | None
 
 
 def write_study(study: Study, folder: Path) -> None:
-    """Write volumes as `.npy` and everything else as JSON. The note is not written."""
+    """Write volumes and the recording as `.npy`, the rest as JSON. Note and values, which need no reading, are not written."""
     for index, volume in enumerate(study.volumes):
         np.save(folder / f"volume{index}.npy", np.ascontiguousarray(volume.array), allow_pickle=False)
     volumes = tuple(_VolumeAbout(tuple(map(tuple, v.grid.affine.tolist())), v.unit, v.modality) for v in study.volumes)
-    (folder / _ABOUT).write_bytes(_schema().dump_json(_About(volumes, study.notices, study.provenance)))
+    if study.recording is not None:
+        np.save(folder / _RECORDING, study.recording.samples, allow_pickle=False)
+    about = _About(volumes, study.notices, study.provenance, study.recording.rate if study.recording else None)
+    (folder / _ABOUT).write_bytes(_schema().dump_json(about))
 
 
 def read_study(folder: Path) -> Study:
@@ -56,6 +60,7 @@ def read_study(folder: Path) -> Study:
     try:
         about = _schema().validate_json((folder / _ABOUT).read_bytes())
         volumes = tuple(_volume(folder / f"volume{i}.npy", entry) for i, entry in enumerate(about.volumes))
+        recording = None if about.rate is None else Recording(np.load(folder / _RECORDING, allow_pickle=False), about.rate)
     except FileNotFoundError:
         msg = "Expected the study that was opened before; it has been removed. Open it again."
         raise NoImageError(msg) from None
@@ -64,7 +69,7 @@ def read_study(folder: Path) -> Study:
     except Exception:  # files of a process that read foreign bytes: no promise about what is in them
         msg = "Expected a checked study from the reading process; got something else. Open it again."
         raise WorkerError(msg) from None
-    return Study(volumes=volumes, notices=about.notices, provenance=about.provenance)
+    return Study(volumes=volumes, notices=about.notices, provenance=about.provenance, recording=recording)
 
 
 @cache

@@ -46,16 +46,16 @@ def warm(model: str | None) -> dict[str, Any]:
 
 def predict(folder: str | None, note: str | None, model: str | None) -> dict[str, Any]:
     """Answer for the study in `folder` and this note."""
-    from dataclasses import replace
-
     from medmm.sources.spool import read_study
-    from medmm.study import Note, Study
+    from medmm.sources.text import make_note
+    from medmm.study import Study
 
     study = read_study(Path(folder)) if folder else Study()
     predictor = _predictor(model)
-    prediction = predictor.predict(replace(study, note=Note(note) if note else None))
+    read = make_note(note) if note else None
+    prediction = predictor.predict(study.with_note(read))
     tokenizer = predictor.folder.preprocessor.tokenizer
-    used = tokenizer.used_text(note) if note and tokenizer is not None else ""
+    used = tokenizer.used_text(read.text) if read and tokenizer is not None else ""
     return {**prediction.to_dict(), "text_used": used}
 
 

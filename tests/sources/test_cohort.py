@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import soundfile
 
 from medmm import read_cohort
-from medmm.errors import CohortError, LeakageError, MedmmError, NoImageError, TextError
-from medmm.study import Note
+from medmm.errors import AudioError, CohortError, LeakageError, MedmmError, NoImageError, TextError, ValuesError
+from medmm.study import Note, Quantity, Values
 
 Table = Callable[..., Path]
 
@@ -84,8 +85,7 @@ def test_paths_are_relative_to_the_table_not_to_the_current_folder(
         ("SECRET.nii", "", NoImageError),
         ("Cough for weeks. " * 300, "", NoImageError),  # columns swapped
         ("", "SECRET.txt", TextError),
-        ("", "cp1252.txt", TextError),
-        ("", "long.txt", TextError),
+        ("", "binary.txt", TextError),
         ("", "giant.txt", TextError),
         ("", "folder.txt", TextError),
         ("", "Weight loss. " * 400 + "See report.txt", TextError),  # ends like a path
@@ -94,14 +94,60 @@ def test_paths_are_relative_to_the_table_not_to_the_current_folder(
 def test_what_cannot_be_read_is_refused_when_opened_without_naming_it(
     table: Table, tmp_path: Path, image_cell: str, note_cell: str, leaf: type[MedmmError]
 ) -> None:
-    (tmp_path / "cp1252.txt").write_bytes("Ödem".encode("cp1252"))
-    (tmp_path / "long.txt").write_text("x" * 32_769)
-    (tmp_path / "giant.txt").write_text("x" * (4 * 32_768 + 1))
+    (tmp_path / "binary.txt").write_bytes(np.random.default_rng(0).bytes(1000))
+    (tmp_path / "giant.txt").write_text("x" * ((1 << 20) + 1))
     (tmp_path / "folder.txt").mkdir()
     case = read_cohort(table("study_id,patient_id,image,note", f"SECRET,SECRET,{image_cell},{note_cell}")).cases[0]
     with pytest.raises(leaf) as caught:
         case.open()
     assert not [word for word in ("SECRET", ".txt", ".nii", str(tmp_path), "Weight", "Cough") if word in caught.value.message]
+
+
+def test_what_is_odd_about_a_note_is_told_with_the_study(table: Table, tmp_path: Path) -> None:
+    (tmp_path / "cp1252.txt").write_bytes(("Ödem. " * 10_000).encode("cp1252"))
+    study = read_cohort(table("study_id,patient_id,image,note", "s,p,,cp1252.txt")).cases[0].open()
+    assert [n.code for n in study.notices] == ["W_NOTE_ENCODING", "W_NOTE_LONG"]
+    assert study.note is not None
+    assert study.note.text.startswith("Ödem. Ödem.")
+
+
+AGE = Quantity("age", "years", 0, 120)
+CRP = Quantity("crp", "mg/L", 0, 600)
+
+
+def test_tabular_values_come_from_the_columns_a_task_names(table: Table) -> None:
+    path = table("study_id,patient_id,note,age,crp,site", "s,p,x,61,3.5,A", "t,q,x,,,B")
+    first, second = read_cohort(path, quantities=(AGE, CRP)).cases
+    assert first.open().values == Values((AGE, CRP), (61.0, 3.5))
+    assert second.open().values == Values((AGE, CRP), (None, None))
+    assert read_cohort(path).cases[0].open().values is None
+
+
+@pytest.mark.parametrize("cell", ["SECRET", "121", "-1", "nan", "inf", "1e400"])
+def test_a_value_that_cannot_be_is_an_error_of_its_study_alone(table: Table, cell: str) -> None:
+    bad, good = read_cohort(table("study_id,patient_id,note,age", f"s,p,x,{cell}", "t,q,x,50"), quantities=(AGE,)).cases
+    with pytest.raises(ValuesError, match="age") as caught:
+        bad.open()
+    assert cell not in caught.value.message
+    assert good.open().values == Values((AGE,), (50.0,))
+
+
+def test_a_tabular_value_without_a_column_is_refused(table: Table) -> None:
+    with pytest.raises(CohortError, match="missing: crp"):
+        read_cohort(table("study_id,patient_id,note,age", "s,p,x,1"), quantities=(AGE, CRP))
+
+
+def test_a_recording_is_read_from_beside_the_table(table: Table, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "dictation.wav", np.zeros(1600), 16_000)
+    path = table("study_id,patient_id,note,audio", "s,p,x,dictation.wav", "t,q,x,", "u,r,x,SECRET.wav")
+    first, second, third = read_cohort(path).cases
+    recording = first.open().recording
+    assert recording is not None
+    assert recording.seconds == 0.1
+    assert second.open().recording is None
+    with pytest.raises(AudioError) as caught:
+        third.open()
+    assert "SECRET" not in caught.value.message
 
 
 def test_a_note_of_the_longest_length_is_read_from_a_file(table: Table, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from pydicom.dataset import Dataset
 
 import medmm
 from medmm.errors import MultipleSeriesError, NoImageError, TextError
-from medmm.study import Study
+from medmm.study import Note, Study
 
 Make = Callable[..., list[Dataset]]
 Save = Callable[..., Path]
@@ -81,10 +82,21 @@ def test_unknown_files_are_refused_and_counted(tmp_path: Path, refused: Callable
     refused(NoImageError, tmp_path, "none of the 2 files")
 
 
-def test_a_note_that_is_too_long_is_refused(tmp_path: Path) -> None:
+def test_a_note_that_is_too_long_is_cut_and_said_so_and_one_far_too_long_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
-    with pytest.raises(TextError, match="32,768"):
-        medmm.open_study(tmp_path / "a.png", note="x" * 32_769)
+    study = medmm.open_study(tmp_path / "a.png", note="x" * 32_769)
+    assert study.note is not None
+    assert len(study.note.text) == 32_768
+    assert [n.code for n in study.notices] == ["W_NO_SCALE", "W_NOTE_LONG"]
+    with pytest.raises(TextError, match="1,048,576"):
+        medmm.open_study(tmp_path / "a.png", note="x" * ((1 << 20) + 1))
+
+
+def test_a_recording_and_a_finished_note_can_be_handed_in(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", np.zeros(800), 16_000)
+    study = medmm.open_study(None, Note("Cough."), audio=tmp_path / "a.flac")
+    assert (study.note, study.recording is not None) == (Note("Cough."), True)
+    assert study.modalities == {"text"}  # nothing reads a recording yet
 
 
 def test_paths_may_be_strings(ct: Make, save: Save) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from medmm import open_study
-from medmm.errors import ArchiveError, BudgetError, MedmmError, MissingSlicesError, NoImageError, TextError, WorkerError
+from medmm.errors import ArchiveError, AudioError, BudgetError, MedmmError, MissingSlicesError, NoImageError, TextError, WorkerError
 from medmm.settings import LIMITS
 from medmm.sources import Opener
 from medmm.sources.cohort import read_cohort
@@ -82,9 +83,21 @@ def test_refusals_are_the_ones_of_open_study(jail: Jail, tmp_path: Path, ct: Any
         assert (caught.value.code, caught.value.message) == (expected.value.code, expected.value.message)
 
 
-def test_a_note_that_is_too_long_is_refused(jail: Jail) -> None:
+def test_a_note_far_too_long_is_refused(jail: Jail) -> None:
     with pytest.raises(TextError):
-        jail.open(None, "x" * (LIMITS.note_chars + 1))
+        jail.open(None, "x" * (LIMITS.note_bytes + 1))
+
+
+def test_a_recording_comes_through(jail: Jail, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 4000), 16_000)
+    (tmp_path / "b.wav").write_bytes(b"RIFF, but no more")
+    expected = open_study(None, audio=tmp_path / "a.wav").recording
+    ours = jail.open(None, "A note.", audio=tmp_path / "a.wav")
+    assert expected is not None
+    assert ours.recording is not None
+    np.testing.assert_array_equal(ours.recording.samples, expected.samples)
+    with pytest.raises(AudioError):
+        jail.open(None, audio=tmp_path / "b.wav")
 
 
 def test_a_study_that_needs_too_much_memory_is_refused_and_the_next_is_read(ct: Any, save: Any) -> None:

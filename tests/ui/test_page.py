@@ -165,7 +165,7 @@ def test_a_note_alone_and_a_scan_alone_are_answered_and_say_what_is_missing(page
     [
         ("", DEFAULT_MODEL, "E_MISSING_MODALITY"),
         (" \n", DEFAULT_MODEL, "E_MISSING_MODALITY"),
-        ("SECRET " * 6000, DEFAULT_MODEL, "E_TEXT"),
+        ("SECRET " * 200_000, DEFAULT_MODEL, "E_TEXT"),
         (NOTE, "SECRET", "E_MODEL_INTEGRITY"),
         (NOTE, str(find_model()), "E_MODEL_INTEGRITY"),  # a path is no name
         (NOTE, "../sts51", "E_MODEL_INTEGRITY"),

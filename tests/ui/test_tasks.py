@@ -99,7 +99,7 @@ def test_the_text_used_is_what_the_tokenizer_keeps_of_a_long_note() -> None:
         ((None, None), MissingModalityError),
         ((None, " \u200b "), MissingModalityError),
         (("nowhere", NOTE), NoImageError),
-        ((None, "x" * 40_000), TextError),
+        ((None, "x" * ((1 << 20) + 1)), TextError),
     ],
 )
 def test_what_cannot_be_answered_is_a_typed_error(arguments: tuple[Any, Any], error: type[Exception]) -> None:
