@@ -62,7 +62,8 @@ class Volume:
             msg = "Expected finite voxel values; got NaN or infinity. The image or its rescale values are damaged."
             raise NonFiniteError(msg)
         low, high = LIMITS.hu
-        if self.unit == "HU" and (self.array.min() < low or self.array.max() > high):
+        fits = self.array.dtype == np.int16 and low <= np.iinfo(np.int16).min and np.iinfo(np.int16).max <= high
+        if self.unit == "HU" and not fits and (self.array.min() < low or self.array.max() > high):
             msg = f"Expected Hounsfield units within {low:.0f} to {high:.0f}; got values outside. Check the rescale tags."
             raise NotHounsfieldError(msg)
 

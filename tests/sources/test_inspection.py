@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
@@ -91,3 +92,46 @@ def test_the_command_prints_one_json_document_without_the_patients_name(ct: Make
     assert "SECRET" not in done.stdout + done.stderr
     told = subprocess.run(command[:-1], capture_output=True, text=True, timeout=60, check=True).stdout
     assert told.startswith("-> CT series of 4 slices, 9 x 7")
+
+
+def test_each_series_says_what_it_is(ct: Make, save: Save) -> None:
+    slices = ct(4, step=-2.5)
+    for dataset in slices:
+        dataset.compress(pydicom.uid.RLELossless)
+    report = ct(1, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.67", Modality="SR")
+    pet = ct(3, Modality="PT", Units="BQML", shape=(4, 4), series="1.2.826.0.8", SOPClassUID="1.2.840.10008.5.1.4.1.1.128")
+    inspection = inspect_path(save([*slices, *report, *pet, *ct(1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])]))
+    chosen, other = inspection.found
+    assert (chosen.kind, chosen.values, chosen.transfer_syntax, chosen.lossy) == ("axial CT", "HU", "RLE", False)
+    assert (chosen.files, chosen.distances_mm, chosen.missing, chosen.tilt_degrees) == (4, (2.5, 2.5, 2.5), 0, 0.0)
+    assert (other.kind, other.values, other.transfer_syntax) == ("axial PET", "BQML", "explicit little endian")
+    assert [(o.kind, o.files) for o in inspection.others] == [("dose report", 1), ("localizer", 1)]
+
+
+def test_a_refused_series_still_shows_how_its_slices_lie(ct: Make, save: Save) -> None:
+    slices = ct(9, step=(0, 0.9, 2.5))
+    del slices[4]
+    (found,) = inspect_path(save(slices)).found
+    assert (found.geometry, found.missing, found.distances_mm) == (None, 1, (2.5, 2.5, 5.0))
+    assert found.tilt_degrees == pytest.approx(19.8, abs=0.01)
+    (mended,) = inspect_path(save(slices), repair=("fill", "deskew")).found
+    assert mended.code == ""
+    assert mended.geometry["shape"][2] == 9
+
+
+def test_values_that_are_not_hounsfield_units_are_said_without_reading_pixels(ct: Make, save: Save) -> None:
+    slices = ct(3)
+    for dataset in slices:
+        del dataset.RescaleSlope, dataset.PixelData
+    (found,) = inspect_path(save(slices)).found
+    assert (found.code, found.values) == ("E_NOT_HU", "not HU")
+
+
+def test_phases_are_listed_under_the_names_that_open_them(ct: Make, save: Save) -> None:
+    slices = [*ct(4, series="1.2.826.0.5", AcquisitionNumber=1), *ct(4, series="1.2.826.0.5", AcquisitionNumber=2)]
+    folder = save(slices)
+    inspection = inspect_path(folder)
+    assert [found.name for found in inspection.found] == ["1.2.826.0.5#1", "1.2.826.0.5#2"]
+    assert [found.chosen for found in inspection.found] == [True, False]
+    for found in inspection.found:
+        assert open_study(folder, series=found.name).provenance.chosen == found.description

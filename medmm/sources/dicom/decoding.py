@@ -1,19 +1,32 @@
-"""Compressed or otherwise unusual pixels to stored values, by codecs chosen by name."""
+"""Compressed or otherwise unusual pixels of many slices to stored values: here, or in as many processes as pay."""
 
 from __future__ import annotations
 
-import warnings
+import os
+import queue
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from itertools import groupby
-from typing import Any, BinaryIO
+from typing import NamedTuple
 
-from medmm.errors import CorruptError, MedmmError, TransferSyntaxError, TruncatedError
-from medmm.sources.budget import check_pixels
-from medmm.sources.dicom.header import Slice
+from medmm.sources.dicom.codec import decode_file
+from medmm.sources.dicom.decoder import Decoder
+from medmm.sources.dicom.header import Image, Slice
 from medmm.types import AnyArray
 
-_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_NANOSECONDS_A_PIXEL = {"1.2.840.10008.1.2.5": 4, "1.2.840.10008.1.2.4.80": 26, "1.2.840.10008.1.2.4.81": 26}
+_OTHER_NANOSECONDS = 100  # JPEG 2000 and JPEG
+_WORTH_SECONDS = 2.0  # a process needs about half a second to start
+_PROCESSES = 8
+
+
+class _Job(NamedTuple):
+    """Frames of one file."""
+
+    image: Image
+    frames: list[int]
 
 
 def decode(slices: Sequence[Slice]) -> Iterator[AnyArray]:
@@ -22,74 +35,56 @@ def decode(slices: Sequence[Slice]) -> Iterator[AnyArray]:
     Raises:
         InputError: A leaf that says what is wrong with the pixels.
     """
-    for image, frames in groupby(slices, key=lambda one: one.image):
+    jobs = [_Job(image, [one.frame for one in group]) for image, group in groupby(slices, key=lambda one: one.image)]
+    processes = min(_available_processors(), _PROCESSES)
+    if processes > 1 and sum(map(_seconds, jobs)) > _WORTH_SECONDS:
+        yield from _decode_apart(jobs, processes)
+        return
+    for image, frames in jobs:
         with image.entry.open() as file:
-            yield from decode_file(file, [one.frame for one in frames], (image.rows, image.columns))
+            yield from decode_file(file, frames, (image.rows, image.columns))
 
 
-def decode_file(file: BinaryIO, frames: Sequence[int], shape: tuple[int, int]) -> Iterator[AnyArray]:
-    """Decode frames of one DICOM file.
-
-    Args:
-        file: At its beginning.
-        frames: Indices.
-        shape: Rows and columns that each must have.
-    """
-    with foreign_bytes():
-        dataset = _dataset(file)
-    for frame in frames:
-        with foreign_bytes():
-            decoded = _decode(dataset, frame, shape)
-        yield decoded
+def _seconds(job: _Job) -> float:
+    """About how long one process needs."""
+    if job.image.header.pixels:
+        return 0.0
+    pixels = len(job.frames) * job.image.rows * job.image.columns
+    return pixels * _NANOSECONDS_A_PIXEL.get(job.image.header.syntax, _OTHER_NANOSECONDS) * 1e-9
 
 
-def _dataset(file: BinaryIO) -> Any:
-    import pydicom
+def _decode_apart(jobs: Sequence[_Job], processes: int) -> Iterator[AnyArray]:
+    free: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
+    ahead: deque[Future[list[AnyArray]]] = deque()
+    with ExitStack() as stack:
+        for _ in range(processes):
+            free.put(stack.enter_context(closing(Decoder())))
+        pool = stack.enter_context(ThreadPoolExecutor(processes))
+        try:
+            for part in (part for job in jobs for part in _parts(job, processes)):
+                ahead.append(pool.submit(_decode_in, free, part))
+                if len(ahead) > 2 * processes:
+                    yield from ahead.popleft().result()
+            for future in ahead:
+                yield from future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    dataset = pydicom.dcmread(file, force=True)
-    if "PixelData" not in dataset:
-        msg = "Expected pixel data in every slice; one has none. Export the series again."
-        raise CorruptError(msg)
-    dataset.ensure_file_meta()
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, little = dataset.original_encoding
-        uid = pydicom.uid
-        dataset.file_meta.TransferSyntaxUID = (
-            uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
-        )
-    check_pixels(dataset)
-    return dataset
+
+def _parts(job: _Job, count: int) -> Iterator[_Job]:
+    """A file of many frames in as many runs of frames."""
+    run = -(-len(job.frames) // count)
+    for start in range(0, len(job.frames), run):
+        yield _Job(job.image, job.frames[start : start + run])
 
 
-def _decode(dataset: Any, frame: int, shape: tuple[int, int]) -> AnyArray:
-    from pydicom.pixels import pixel_array
-
-    syntax = dataset.file_meta.TransferSyntaxUID
-    expected = shape[0] * shape[1] * int(dataset.BitsAllocated) // 8 * (frame + 1)
-    if not syntax.is_compressed and len(dataset.PixelData) < expected:
-        msg = f"Expected {expected:,} bytes of pixels; the file has {len(dataset.PixelData):,}. Copy the files again."
-        raise TruncatedError(msg)
-    plugin = "pyjpegls" if syntax in _JPEG_LS else "pylibjpeg" if syntax.is_encapsulated else ""
+def _decode_in(free: queue.SimpleQueue[Decoder], job: _Job) -> list[AnyArray]:
+    decoder = free.get()
     try:
-        decoded: AnyArray = pixel_array(dataset, index=frame, decoding_plugin=plugin)
-    except NotImplementedError:
-        msg = f"Expected pixels in an encoding that is decoded here; got {syntax.name}. Convert to Explicit VR Little Endian."
-        raise TransferSyntaxError(msg) from None
-    if decoded.shape != shape:
-        msg = "Expected pixels of the size the header states; got another. The file is damaged."
-        raise CorruptError(msg)
-    return decoded.astype(decoded.dtype.newbyteorder("="), copy=not decoded.flags.writeable)
+        return decoder.decode(job.image.entry.read(), job.frames, (job.image.rows, job.image.columns))
+    finally:
+        free.put(decoder)
 
 
-@contextmanager
-def foreign_bytes() -> Iterator[None]:
-    """Turn whatever a parser or decoder throws at damaged bytes into one typed error without content."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except MedmmError:
-        raise
-    except (Exception, RecursionError, MemoryError):
-        msg = "Expected readable DICOM slices; one is damaged. Copy or export the files again."
-        raise CorruptError(msg) from None
+def _available_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

@@ -20,14 +20,15 @@ def root_of(path: str | os.PathLike[str]) -> Path:
 
 def is_directory(entry: Entry) -> bool:
     """Whether a file is an index by its name."""
-    return PurePosixPath(entry.name.replace("\\", "/")).name.upper() == _NAME
+    return entry.name.replace("\\", "/").rpartition("/")[2].upper() == _NAME
 
 
 def count_absent(entries: list[Entry]) -> int:
     """How many files the indexes among `entries` list that are not among them."""
-    present = {entry.name.replace("\\", "/").upper() for entry in entries}
+    indexes = list(filter(is_directory, entries))
+    present = {entry.name.replace("\\", "/").upper() for entry in entries} if indexes else set()
     absent: set[str] = set()
-    for entry in filter(is_directory, entries):
+    for entry in indexes:
         folder = PurePosixPath(entry.name.replace("\\", "/").upper()).parent
         absent |= {str(folder / name) for name in _listed(entry)} - present
     return len(absent)

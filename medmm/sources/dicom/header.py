@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 from medmm.errors import InputError
@@ -43,53 +43,30 @@ class Aside(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, eq=False)
-class Image:
-    """What all frames of one file share."""
+class Image(NamedTuple):
+    """What all frames of one file share.
+
+    Attributes:
+        entry: The file, inflated when it was deflated.
+        header: Its elements.
+        series_uid, sop_uid: SeriesInstanceUID and SOPInstanceUID.
+        modality: DICOM Modality.
+        rows, columns: Height and width of a slice.
+        bits: BitsAllocated, BitsStored.
+        signed: PixelRepresentation.
+        lossy: Whether information was lost by compression.
+    """
 
     entry: Entry
     header: Header
-
-    @cached_property
-    def series_uid(self) -> str:
-        """SeriesInstanceUID."""
-        return self.header.text("SeriesInstanceUID")
-
-    @cached_property
-    def sop_uid(self) -> str:
-        """SOPInstanceUID."""
-        return self.header.text("SOPInstanceUID")
-
-    @cached_property
-    def modality(self) -> str:
-        """DICOM Modality."""
-        return modality_of(self.header)
-
-    @cached_property
-    def rows(self) -> int:
-        """Height of a slice."""
-        return self.header.whole("Rows")
-
-    @cached_property
-    def columns(self) -> int:
-        """Width of a slice."""
-        return self.header.whole("Columns")
-
-    @cached_property
-    def bits(self) -> tuple[int, int]:
-        """BitsAllocated, BitsStored."""
-        allocated = self.header.whole("BitsAllocated", 16)
-        return allocated, self.header.whole("BitsStored", allocated)
-
-    @cached_property
-    def signed(self) -> bool:
-        """PixelRepresentation."""
-        return self.header.whole("PixelRepresentation") == 1
-
-    @cached_property
-    def lossy(self) -> bool:
-        """Whether information was lost by compression."""
-        return is_lossy(self.header)
+    series_uid: str
+    sop_uid: str
+    modality: str
+    rows: int
+    columns: int
+    bits: tuple[int, int]
+    signed: bool
+    lossy: bool
 
 
 class Slice(NamedTuple):
@@ -130,7 +107,7 @@ def read_slices(entry: Entry) -> list[Slice] | Aside:
         apart = aside(header)
         if apart:
             return Aside(header.text("SeriesInstanceUID"), *apart)
-        image = Image(entry, header)
+        image = _image(entry, header)
         if header.count("NumberOfFrames", 1) == 1 and "PerFrameFunctionalGroupsSequence" not in header:
             return [_slice(image, 0, header)]
         if dataset is None or "PerFrameFunctionalGroupsSequence" not in header:
@@ -184,6 +161,15 @@ def _locate(file: BinaryIO, implicit: bool) -> tuple[int, int] | None:
     if implicit:
         return start + 8, int.from_bytes(head[4:8], "little")
     return (start + 12, int.from_bytes(head[8:12], "little")) if head[4:6] in _LONG_FORM else None
+
+
+def _image(entry: Entry, header: Header) -> Image:
+    allocated = header.whole("BitsAllocated", 16)
+    return Image(
+        entry, header, header.text("SeriesInstanceUID"), header.text("SOPInstanceUID"), modality_of(header), header.whole("Rows"),
+        header.whole("Columns"), (allocated, header.whole("BitsStored", allocated)), header.whole("PixelRepresentation") == 1,
+        is_lossy(header),
+    )  # fmt: skip
 
 
 def _slice(image: Image, frame: int, header: Header) -> Slice:

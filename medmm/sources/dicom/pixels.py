@@ -8,7 +8,7 @@ by `decoding`.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from medmm.sources.dicom.header import Slice
 from medmm.sources.dicom.units import (
     AIR_HU,
     Rescale,
+    count_impossible,
     leaves_unit_open,
     padding_of,
     refuse_other_than_hounsfield,
@@ -51,6 +52,7 @@ class _Plane(NamedTuple):
     fits: bool
     padded: int = 0
     high_bits: int = 0
+    impossible: int = 0
 
 
 def read_values(slices: Sequence[Slice]) -> Values:
@@ -82,24 +84,25 @@ def read_values(slices: Sequence[Slice]) -> Values:
     if image.modality == "CT":
         if any(map(leaves_unit_open, slices)):
             refuse_other_than_hounsfield(array)
-        refuse_twice_rescaled(array, any(one.image.lossy for one in slices))
+        refuse_twice_rescaled(sum(plane.impossible for plane in planes), size)
     return Values(array, sum(plane.padded for plane in planes), sum(plane.high_bits for plane in planes))
 
 
 def _fill(array: AnyArray, slices: Sequence[Slice], rescales: Sequence[Rescale]) -> list[_Plane]:
+    planes = [_Plane(fits=False)] * len(slices)
+
+    def read_plain(places: Iterable[int]) -> None:
+        for k in places:
+            planes[k] = _to_physical(slices[k], _read_plain(slices[k], array[k]), rescales[k], array[k])
+
     plain = [k for k, one in enumerate(slices) if _stands_plain(one)]
-    planes: dict[int, _Plane] = {}
-
-    def read_plain(k: int) -> _Plane:
-        stored = _read_plain(slices[k], array[k])
-        return _to_physical(slices[k], stored, rescales[k], array[k])
-
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        planes |= zip(plain, pool.map(read_plain, plain), strict=True)
+    threads = min(_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read_plain, (plain[start::threads] for start in range(threads))))
     packed = sorted(set(range(len(slices))) - set(plain))
     for k, stored in zip(packed, decode([slices[k] for k in packed]), strict=True):
         planes[k] = _to_physical(slices[k], stored, rescales[k], array[k])
-    return [planes[k] for k in range(len(slices))]
+    return planes
 
 
 def _stands_plain(one: Slice) -> bool:
@@ -127,17 +130,15 @@ def _read_plain(one: Slice, plane: AnyArray) -> AnyArray:
 
 def _to_physical(one: Slice, stored: AnyArray, rescale: Rescale, plane: AnyArray) -> _Plane:
     """Rescale `stored` into `plane`, which may be the same memory."""
-    high_bits = _drop_unused_bits(one, stored)
+    lowest, highest, high_bits = _used_bits(one, stored)
     padding = _padding_mask(one, stored)
     fill: float = AIR_HU
     if padding is not None:
         sound = stored[~padding]
-        lowest = sound.min() if sound.size else stored.dtype.type(0)
-        stored[padding] = lowest
-        fill = AIR_HU if one.image.modality == "CT" else float(lowest) * rescale.slope + rescale.intercept
+        lowest, highest = (int(sound.min()), int(sound.max())) if sound.size else (0, 0)
+        fill = AIR_HU if one.image.modality == "CT" else rescale.apply(lowest)
     if plane.dtype == np.int16:
-        ends = [float(end) * rescale.slope + rescale.intercept for end in (stored.min(), stored.max())]
-        if not _INT16.min <= ends[0] <= ends[1] <= _INT16.max:
+        if not _INT16.min <= rescale.apply(lowest) <= rescale.apply(highest) <= _INT16.max:
             return _Plane(fits=False)
         _rescale_whole(stored, rescale, plane)
     else:
@@ -145,7 +146,8 @@ def _to_physical(one: Slice, stored: AnyArray, rescale: Rescale, plane: AnyArray
             plane[...] = stored * np.float64(rescale.slope) + rescale.intercept
     if padding is not None:
         plane[padding] = fill
-    return _Plane(fits=True, padded=0 if padding is None else int(padding.sum()), high_bits=high_bits)
+    impossible = count_impossible(plane, one.image.lossy) if one.image.modality == "CT" else 0
+    return _Plane(True, 0 if padding is None else int(padding.sum()), high_bits, impossible)
 
 
 def _rescale_whole(stored: AnyArray, rescale: Rescale, plane: AnyArray) -> None:
@@ -157,7 +159,8 @@ def _rescale_whole(stored: AnyArray, rescale: Rescale, plane: AnyArray) -> None:
     slope, intercept = (np.array(int(number) & 0xFFFF, np.uint16).view(np.int16)[()] for number in rescale)
     if slope != 1:
         words = np.multiply(words, slope, out=plane)
-    np.add(words, intercept, out=plane)
+    if intercept or words.ctypes.data != plane.ctypes.data:
+        np.add(words, intercept, out=plane)
 
 
 def _padding_mask(one: Slice, stored: AnyArray) -> AnyArray | None:
@@ -170,24 +173,27 @@ def _padding_mask(one: Slice, stored: AnyArray) -> AnyArray | None:
     return mask if mask.any() else None
 
 
-def _drop_unused_bits(one: Slice, stored: AnyArray) -> int:
-    """Clear, or fill with the sign, the bits above BitsStored; how many pixels had something else there.
+def _used_bits(one: Slice, stored: AnyArray) -> tuple[int, int, int]:
+    """Clear, or fill with the sign, the bits above BitsStored.
+
+    Returns:
+        Lowest and highest number, and how many pixels had something else in those bits.
 
     Raises:
         CorruptError: If those bits belong to numbers longer than the header says.
     """
+    lowest, highest = int(stored.min()), int(stored.max())
     width, used = 8 * stored.itemsize, one.image.bits[1]
-    if not 0 < used < width:
-        return 0
-    lowest, highest = (-(1 << used - 1), (1 << used - 1) - 1) if one.image.signed else (0, (1 << used) - 1)
-    if lowest <= stored.min() and stored.max() <= highest:
-        return 0
+    span = 1 << used if 0 < used < width else 1 << width
+    least, most = (-(span >> 1), (span >> 1) - 1) if one.image.signed else (0, span - 1)
+    if least <= lowest and highest <= most:
+        return lowest, highest, 0
     clean = np.right_shift(np.left_shift(stored, width - used), width - used)
     other = clean != stored
     above = set(np.unique(stored[other] >> used).tolist())
-    signs = one.image.signed and bool((stored < 0).any()) and 0 in above  # some negative numbers fill the bits, others do not
+    signs = one.image.signed and lowest < 0 and 0 in above  # some negative numbers fill the bits, others do not
     if -1 in above or (1 << width - used) - 1 in above or signs or one.header.whole("HighBit", used - 1) != used - 1:
         msg = "Expected pixels of BitsStored bits; the bits above hold part of the numbers. The header and the pixels disagree."
         raise CorruptError(msg)
     stored[...] = clean
-    return 0 if "OverlayBitPosition" in one.header else int(other.sum())
+    return int(clean.min()), int(clean.max()), 0 if "OverlayBitPosition" in one.header else int(other.sum())

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from math import isfinite
 
 from medmm.errors import CorruptError
 
@@ -30,6 +29,8 @@ WANTED = {
     0x52009230: ("PerFrameFunctionalGroupsSequence", "SQ"), 0x60000102: ("OverlayBitPosition", "US"),
 }  # fmt: skip
 """Tag to (keyword, value representation)."""
+
+_PADDING = " \0"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,12 +54,13 @@ class Header:
 
     def words(self, keyword: str) -> tuple[str, ...]:
         """Values of a text element, upper case, blanks and padding removed; empty when absent."""
-        text = self.values.get(keyword, b"").decode("latin-1").strip(" \0")
-        return tuple(word.strip(" \0").upper() for word in text.split("\\")) if text else ()
+        text = self.text(keyword)
+        return tuple([word.strip(_PADDING) for word in text.split("\\")]) if text else ()
 
     def text(self, keyword: str) -> str:
         """All values of a text element in one string, upper case."""
-        return "\\".join(self.words(keyword))
+        value = self.values.get(keyword)
+        return value.decode("latin-1").strip(_PADDING).upper() if value else ""
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
         """Finite decimal numbers, None when absent or empty.
@@ -73,7 +75,7 @@ class Header:
             values = tuple(map(float, words))
         except ValueError:
             values = ()
-        if len(values) != count or not np.isfinite(values).all():
+        if len(values) != count or not all(map(isfinite, values)):
             msg = f"Expected {count} finite numbers in {keyword}; got something else. The header of a slice is damaged."
             raise CorruptError(msg)
         return values

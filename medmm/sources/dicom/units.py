@@ -30,6 +30,10 @@ class Rescale(NamedTuple):
         """Whether whole numbers stay whole."""
         return self.slope.is_integer() and self.intercept.is_integer()
 
+    def apply(self, stored: float) -> float:
+        """One rescaled value."""
+        return stored * self.slope + self.intercept
+
 
 def unit_of(one: Slice) -> Unit:
     """Unit of the rescaled values."""
@@ -102,17 +106,24 @@ def refuse_other_than_hounsfield(values: AnyArray) -> None:
         raise NotHounsfieldError(msg)
 
 
-def refuse_twice_rescaled(values: AnyArray, lossy: bool) -> None:
-    """Raise when the body of the values lies below what HU can be.
+def count_impossible(values: AnyArray, lossy: bool) -> int:
+    """How many Hounsfield units of a slice lie below what there is.
 
     Scanners fill the corners outside the field of view with one constant far below air; that
     constant, blurred where compression lost information, is not counted.
     """
-    low = values[values < _TWICE_RESCALED_HU]
-    if low.size <= _TWICE_SHARE * values.size:
-        return
-    constant = np.median(low) if lossy else low.min()
-    strays = np.abs(low.astype(np.float32) - constant) > (_LOSSY_BLUR_HU if lossy else 0)
-    if strays.sum() > _TWICE_SHARE * values.size:
+    low = values < _TWICE_RESCALED_HU
+    count = int(np.count_nonzero(low))
+    if not count:
+        return 0
+    if lossy:
+        deep = values[low].astype(np.float32)
+        return int((np.abs(deep - np.median(deep)) > _LOSSY_BLUR_HU).sum())
+    return count - int(np.count_nonzero(values == values.min()))
+
+
+def refuse_twice_rescaled(impossible: int, voxels: int) -> None:
+    """Raise when the body of the values lies below what HU can be."""
+    if impossible > _TWICE_SHARE * voxels:
         msg = "Expected Hounsfield units; many values lie far below air. The rescale was probably applied twice."
         raise NotHounsfieldError(msg)

@@ -394,3 +394,55 @@ def test_neither_names_nor_folders_nor_packing_change_a_voxel(
 def opened(edit: Edit, real: Slices, folder: Path) -> Study:
     slices = copy.deepcopy(real)
     return open_study(write(edit(slices) or slices, folder))
+
+
+def test_pet_is_in_its_own_unit_with_the_slope_of_each_slice(real: Slices, tmp_path: Path) -> None:
+    def edit(dataset: Dataset, k: int) -> None:
+        restored(np.abs(hu(dataset)), dataset, "<u2")
+        dataset.Modality, dataset.Units, dataset.RescaleIntercept = "PT", "BQML", "0"
+        dataset.RescaleSlope = str(round(1.7 + 0.3 * k, 4))
+
+    volume = opened(edited(edit), real, tmp_path).volumes[0]
+    assert (volume.unit, volume.modality, volume.array.dtype) == ("BQML", "PT", np.float32)
+    for k in (0, 11):
+        np.testing.assert_allclose(volume.array[0, :, :, k].T, np.abs(hu(real[k])) * round(1.7 + 0.3 * k, 4), rtol=1e-6)
+
+
+def test_a_constant_blurred_by_lossy_compression_is_no_second_rescale(real: Slices, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def edit(dataset: Dataset, _: int) -> None:
+        values = hu(dataset)
+        values[:30] = -2000 + rng.integers(-30, 30, values[:30].shape)
+        restored(values, dataset, "<i2")
+        dataset.LossyImageCompression = "01"
+
+    assert [n.code for n in opened(edited(edit), real, tmp_path).notices] == ["W_LOSSY"]
+    twice = tmp_path / "twice"
+    twice.mkdir()
+    with pytest.raises(NotHounsfieldError, match="twice"):
+        opened(edited(lambda d, k: (edit(d, k), setattr(d, "RescaleIntercept", "-1024"))), real, twice)
+
+
+def test_a_radiograph_is_one_slice_without_a_place(real: Slices, tmp_path: Path) -> None:
+    (picture,) = copied(real[:1], Modality="DX", ImagerPixelSpacing=["0.2", "0.2"], SOPClassUID="1.2.840.10008.5.1.4.1.1.1.1")
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        del picture[keyword]
+    study = open_study(write([picture], tmp_path))
+    assert study.volumes[0].grid.spacing == pytest.approx((0.2, 0.2, 1.0))
+    assert (study.volumes[0].unit, study.volumes[0].modality) == ("intensity", "DX")
+    assert {n.code for n in study.notices} == {"W_NO_SCALE", "W_SINGLE_SLICE"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_signed_jpeg2000_in_an_unsigned_header_reads_as_pydicom_corrects_it(tmp_path: Path) -> None:
+    from pydicom.data import get_testdata_file
+
+    source = get_testdata_file("J2K_pixelrep_mismatch.dcm", download=False)
+    if source is None:
+        pytest.skip("pydicom does not bring this file")
+    dataset = pydicom.dcmread(source)
+    values = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    read = open_study(source).volumes[0].array[0, :, :, 0].T
+    inside = values > -1024
+    np.testing.assert_array_equal(read[inside], values[inside])
