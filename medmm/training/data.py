@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from medmm.disk import replace_bytes
 from medmm.encoders.text import read_pretrained
 from medmm.errors import CohortError, MedmmError
 from medmm.geometry import Grid
+from medmm.sources import Opener
 from medmm.sources.cohort import Case
-from medmm.study import Study, Volume
+from medmm.sources.jail import read_ahead
+from medmm.study import Note, Study
 from medmm.training.config import TrainConfig
 from medmm.transforms.batch import Preprocessor, Sample
 from medmm.transforms.text import NoteTokenizer
@@ -94,37 +97,53 @@ def cache_samples(
         Index into `cases` of each usable one, its samples, and the failures.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        _Job(case, folder / f"{i:06d}.npy", bool(case.images) and preprocessor.volume is not None) for i, case in enumerate(cases)
+    ]
     kept: list[int] = []
     samples: list[tuple[Path | None, Sample]] = []
     failures: list[Failure] = []
-    for index, case in enumerate(cases):
-        try:
-            samples.append(_cached(case, preprocessor, folder / f"{index:06d}.npy"))
-            kept.append(index)
-        except MedmmError as error:
-            failures.append(Failure(case.study_id, error.code, error.message))
-        on_progress("reading studies", index + 1, len(cases))
+    with closing(read_ahead(jobs)) as opened:
+        for index, (job, study) in enumerate(opened):
+            try:
+                samples.append(_keep(job, study, preprocessor))
+                kept.append(index)
+            except MedmmError as error:
+                failures.append(Failure(job.case.study_id, error.code, error.message))
+            on_progress("reading studies", index + 1, len(cases))
     return kept, CachedSamples(samples), failures
 
 
-def _cached(case: Case, preprocessor: Preprocessor, file: Path) -> tuple[Path | None, Sample]:
-    imaged = bool(case.images) and preprocessor.volume is not None
-    if imaged and file.exists():
-        return file, _note_sample(case, preprocessor)
-    study = case.open() if imaged else Study(note=case.read_note())
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is still to be read of a case, given the place of its image in the cache."""
+
+    case: Case
+    file: Path
+    imaged: bool
+
+    def open(self, opener: Opener) -> Study:
+        unread = self.imaged and not self.file.exists()
+        return self.case.open(opener) if unread else Study(note=self.case.read_note())
+
+
+def _keep(job: _Job, study: Study | MedmmError, preprocessor: Preprocessor) -> tuple[Path | None, Sample]:
+    if isinstance(study, MedmmError):
+        raise study
+    if job.imaged and not study.volumes:
+        return job.file, _note_sample(study.note, preprocessor)
     sample, _ = preprocessor.prepare(study)
     if sample.image is None:
         return None, sample
-    replace_bytes(file.with_suffix(".sha256"), study.volumes[0].sha256().encode())
-    partial = file.with_suffix(".partial")
+    replace_bytes(job.file.with_suffix(".sha256"), study.volumes[0].sha256().encode())
+    partial = job.file.with_suffix(".partial")
     with partial.open("wb") as out:
         np.save(out, sample.image.numpy(), allow_pickle=False)
-    partial.replace(file)
-    return file, Sample(None, sample.tokens)
+    partial.replace(job.file)
+    return job.file, Sample(None, sample.tokens)
 
 
-def _note_sample(case: Case, preprocessor: Preprocessor) -> Sample:
-    note = case.read_note()
+def _note_sample(note: Note | None, preprocessor: Preprocessor) -> Sample:
     if preprocessor.tokenizer is None or not note:
         return Sample(None, None)
     return Sample(None, preprocessor.tokenizer.encode(note.text)[0])
@@ -134,17 +153,12 @@ def _plan_volume(cases: Sequence[Case], config: TrainConfig, on_progress: OnProg
     imaged = [c for c in cases if c.images]
     looked_at = [imaged[i] for i in np.linspace(0, len(imaged) - 1, min(_PLANNED_FROM, len(imaged))).astype(int)]
     found: list[tuple[Grid, Unit, str]] = []
-    for index, case in enumerate(looked_at):
-        found += [(v.grid, v.unit, v.modality) for v in _first_volume(case)]
-        on_progress("planning", index + 1, len(looked_at))
+    with closing(read_ahead(looked_at)) as opened:
+        for index, (_, study) in enumerate(opened):
+            if isinstance(study, Study):  # what cannot be read is reported when it is read for training
+                found += [(v.grid, v.unit, v.modality) for v in study.volumes[:1]]
+            on_progress("planning", index + 1, len(looked_at))
     return plan_recipe(found, config.voxels) if found else None
-
-
-def _first_volume(case: Case) -> tuple[Volume, ...]:
-    try:
-        return case.open().volumes[:1]
-    except MedmmError:
-        return ()  # it will be reported when it is read for training
 
 
 def _make_tokenizer(cases: Sequence[Case], config: TrainConfig) -> NoteTokenizer:
