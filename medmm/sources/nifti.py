@@ -12,7 +12,6 @@ import numpy as np
 from medmm.errors import (
     CorruptError,
     GeometryError,
-    MedmmError,
     NonFiniteError,
     NotHounsfieldError,
     TooLargeError,
@@ -21,6 +20,7 @@ from medmm.errors import (
 from medmm.geometry import Grid
 from medmm.settings import LIMITS
 from medmm.sources.archive import Entry
+from medmm.sources.foreign import foreign_bytes
 from medmm.sources.inflate import GZIP, gunzip
 from medmm.study import Notice, Provenance, Study, Volume
 from medmm.types import AnyArray, FloatArray, Unit
@@ -52,7 +52,7 @@ def read_study(entry: Entry) -> Study:
     """
     import nibabel
 
-    try:
+    with foreign_bytes("Expected a readable NIfTI image; this one is damaged. Convert it again."):
         # The header as stored: an image's own copy has offset and scaling wiped.
         promised = _check_header(nibabel.Nifti1Header.from_fileobj(io.BytesIO(_head(entry))))
         content = _content(entry, promised)
@@ -61,11 +61,6 @@ def read_study(entry: Entry) -> Study:
         grid = Grid((i, j, k), _affine(image))
         array = _values(image)
         unit, notices = _unit(array)
-    except MedmmError:
-        raise
-    except (Exception, MemoryError):  # foreign bytes: whatever the parser throws means the same thing
-        msg = "Expected a readable NIfTI image; this one is damaged. Convert it again."
-        raise CorruptError(msg) from None
     volume = Volume(array[np.newaxis], grid, unit, "CT" if unit == "HU" else "OT")
     provenance = Provenance(source="nifti", chosen=f"NIfTI volume of {i} x {j} x {k} voxels")
     return Study(volumes=(volume,), notices=notices, provenance=provenance)

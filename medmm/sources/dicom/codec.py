@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from medmm.errors import CorruptError, MedmmError, TransferSyntaxError, TruncatedError
+from medmm.errors import CorruptError, TransferSyntaxError, TruncatedError
 from medmm.sources.budget import check_pixels
+from medmm.sources.foreign import foreign_bytes
 from medmm.types import AnyArray
 
+_DAMAGED = "Expected readable DICOM slices; one is damaged. Copy or export the files again."
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 
 
@@ -22,10 +22,10 @@ def decode_file(file: BinaryIO, frames: Sequence[int], shape: tuple[int, int]) -
         frames: Indices.
         shape: Rows and columns that each must have.
     """
-    with foreign_bytes():
+    with foreign_bytes(_DAMAGED):
         dataset = _dataset(file)
     for frame in frames:
-        with foreign_bytes():
+        with foreign_bytes(_DAMAGED):
             decoded = _decode(dataset, frame, shape)
         yield decoded
 
@@ -66,17 +66,3 @@ def _decode(dataset: Any, frame: int, shape: tuple[int, int]) -> AnyArray:
         msg = "Expected pixels of the size the header states; got another. The file is damaged."
         raise CorruptError(msg)
     return decoded.astype(decoded.dtype.newbyteorder("="), copy=not decoded.flags.writeable)
-
-
-@contextmanager
-def foreign_bytes() -> Iterator[None]:
-    """Turn whatever a parser or decoder throws at damaged bytes into one typed error without content."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except MedmmError:
-        raise
-    except (Exception, RecursionError, MemoryError):
-        msg = "Expected readable DICOM slices; one is damaged. Copy or export the files again."
-        raise CorruptError(msg) from None

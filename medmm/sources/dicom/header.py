@@ -113,7 +113,7 @@ def read_slices(entry: Entry) -> list[Slice] | Aside:
         if dataset is None or "PerFrameFunctionalGroupsSequence" not in header:
             return Aside(image.series_uid, "multi-frame object", "multi-frame object")
         return _frames(image, dataset)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except (Exception, RecursionError):  # foreign bytes: whatever the parser throws means the same thing to the caller
         return Aside("", "unreadable", "unreadable DICOM file")
