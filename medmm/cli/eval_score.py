@@ -46,7 +46,8 @@ def eval_schema() -> None:
 
 
 def _print_summary(results: Any) -> None:
-    from medmm.report.verdict import headline_metrics, number, verdict
+    from medmm.report.verdict import verdict
+    from medmm.report.words import headline_metrics, number
 
     full = results.arms[0]
     for sentence in verdict(results):

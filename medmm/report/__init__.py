@@ -1,5 +1,5 @@
-"""Measured results as one offline HTML page that is read from the top: verdict first, evidence below."""
+"""Measured results for people and machines: one offline HTML page, Markdown, CSV, JUnit, and a model card's block."""
 
-from medmm.report.page import render_report
+from medmm.report.page import render_comparison, render_report
 
-__all__ = ["render_report"]
+__all__ = ["render_comparison", "render_report"]

@@ -1,123 +1,131 @@
-"""Figures as inline SVG that takes the page's own colours, light or dark."""
+"""Every figure of the report, as inline SVG: of one label, or of all arms and labels together."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from html import escape
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from medmm.results import Arm, Calibration
+from medmm.report.canvas import ACCENTS, DASHES, INK, LINE, MUTED, blank, short, style, to_svg
+from medmm.results import Arm, Calibration, Points, RobustnessCurve, Value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# Matplotlib cannot write CSS variables, so it draws in these colours and they are swapped afterwards.
-_INK, _MUTED, _LINE = "#010101", "#020202", "#030303"
-_ACCENTS = ("#040404", "#050505", "#060606", "#070707")
-_VARIABLES = {_INK: "var(--ink)", _MUTED: "var(--muted)", _LINE: "var(--line)"} | {
-    colour: f"var(--accent-{i})" for i, colour in enumerate(_ACCENTS)
-}
-_LABEL_LENGTH = 28
-_DASHES = ("solid", (0, (6, 2)), (0, (2, 2)), (0, (1, 3)))
+_SQUARE = 3.6
+_UNIT = (-0.02, 1.02)
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    """How every figure is drawn: text stays text, of any script, and is never read as a formula."""
-    import matplotlib
-
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none", "svg.hashsalt": "medmm", "font.family": "sans-serif", "text.parse_math": False,
-    }  # fmt: skip
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's browser brings the font
-        yield
-
-
-@_style()
-def reliability_figure(calibration: Calibration, label: str) -> str:
-    """Observed against predicted frequency with Wilson intervals, and how many samples stand where."""
-    title, label = f"Reliability diagram of {label}", label if len(label) <= _LABEL_LENGTH else label[:_LABEL_LENGTH] + "..."
-    figure, (axes, counts) = _figure(4.2, 4.6, rows=2, heights=(4, 1))
-    axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=_DASHES[1])
+@style()
+def reliability_figure(calibration: Calibration, label: str, smooth: Points = ()) -> str:
+    """Observed against predicted frequency: bins with Wilson intervals, a smooth curve with its band, and the samples below."""
+    figure, (axes, counts) = blank(_SQUARE, _SQUARE + 0.5, heights=(4, 1))
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=DASHES[1])
+    if smooth:
+        p, observed, low, high = zip(*smooth, strict=True)
+        axes.fill_between(p, low, high, color=ACCENTS[1], alpha=0.18, linewidth=0)
+        axes.plot(p, observed, color=ACCENTS[1], linewidth=1.6)
     x = [b.predicted for b in calibration.bins]
     y = [b.observed for b in calibration.bins]
     # Wilson's interval may end a rounding error inside the point at 0 or 1.
     below = [max(b.observed - b.low, 0.0) for b in calibration.bins]
     above = [max(b.high - b.observed, 0.0) for b in calibration.bins]
-    axes.errorbar(x, y, yerr=[below, above], fmt="o", color=_ACCENTS[0], markersize=5, linewidth=1.4, capsize=2)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"observed share of {label}")
+    axes.errorbar(x, y, yerr=[below, above], fmt="o", color=ACCENTS[0], markersize=5, linewidth=1.4, capsize=2)
+    axes.set(xlim=_UNIT, ylim=_UNIT, ylabel=f"observed share of {short(label)}")
     axes.set_xticklabels([])
-    counts.vlines(x, 0, [b.count for b in calibration.bins], color=_ACCENTS[0], linewidth=2)
-    counts.set(xlim=(-0.02, 1.02), ylim=(0, None), xlabel=f"predicted probability of {label}", ylabel="samples")
-    return _svg(figure, title)
+    counts.vlines(x, 0, [b.count for b in calibration.bins], color=ACCENTS[0], linewidth=2)
+    counts.set(xlim=_UNIT, ylim=(0, None), xlabel=f"predicted probability of {short(label)}", ylabel="samples")
+    return to_svg(figure, f"Reliability diagram of {label}")
 
 
-@_style()
+@style()
 def roc_figure(arms: Sequence[Arm], label: str) -> str:
     """ROC curves of all arms for one label."""
-    figure, (axes,) = _figure(4.2, 4.2)
-    axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=_DASHES[3])
-    for i, arm in enumerate(arms):
-        points = arm.curves[label].roc if label in arm.curves else ()
+    figure, (axes,) = blank(_SQUARE, _SQUARE)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=DASHES[3])
+    _draw_arms(axes, {arm.name: arm.curves[label].roc for arm in arms if label in arm.curves})
+    axes.set(xlim=_UNIT, ylim=_UNIT, xlabel="1 - specificity", ylabel="sensitivity")
+    axes.legend(frameon=False, loc="lower right", labelcolor=INK)
+    return to_svg(figure, f"ROC curves of {label}")
+
+
+@style()
+def precision_figure(arms: Sequence[Arm], label: str) -> str:
+    """Precision against recall of all arms for one label, above the share of positives that chance would reach."""
+    figure, (axes,) = blank(_SQUARE, _SQUARE)
+    prevalence = arms[0].curves[label].pr[-1][1]  # the last point calls everybody
+    axes.axhline(prevalence, color=MUTED, linewidth=1, linestyle=DASHES[3], label=f"prevalence {prevalence:.2f}")
+    _draw_arms(axes, {arm.name: arm.curves[label].pr for arm in arms if label in arm.curves})
+    axes.set(xlim=_UNIT, ylim=_UNIT, xlabel="recall (sensitivity)", ylabel="precision (PPV)")
+    axes.legend(frameon=False, loc="best", labelcolor=INK)
+    return to_svg(figure, f"Precision-recall curves of {label}")
+
+
+@style()
+def decision_figure(points: Points, label: str, threshold: float | None) -> str:
+    """Net benefit of using the model, of treating everybody and of treating nobody, against the threshold."""
+    figure, (axes,) = blank(_SQUARE, _SQUARE)
+    thresholds, model, treat_all = zip(*points, strict=True)
+    axes.axhline(0, color=MUTED, linewidth=1.2, linestyle=DASHES[3], label="treat none")
+    axes.plot(thresholds, treat_all, color=ACCENTS[1], linewidth=1.4, linestyle=DASHES[1], label="treat all")
+    axes.plot(thresholds, model, color=ACCENTS[0], linewidth=1.8, label="use the model")
+    if threshold is not None and thresholds[0] <= threshold <= thresholds[-1]:
+        axes.axvline(threshold, color=INK, linewidth=0.8, linestyle=DASHES[2], label="threshold in use")
+    top = max(*model, *treat_all[:1], 0.01)
+    axes.set(ylim=(-0.4 * top, 1.15 * top), xlabel=f"threshold on the probability of {short(label)}", ylabel="net benefit")
+    axes.legend(frameon=False, loc="upper right", labelcolor=INK)
+    return to_svg(figure, f"Decision curve of {label}")
+
+
+@style()
+def risk_coverage_figure(curves: Mapping[str, Points]) -> str:
+    """Error rate of each arm when only its most confident answers are given."""
+    figure, (axes,) = blank(_SQUARE, _SQUARE)
+    _draw_arms(axes, curves)
+    axes.set(xlim=_UNIT, ylim=(0, None), xlabel="share of samples answered", ylabel="error rate among them")
+    axes.legend(frameon=False, loc="best", labelcolor=INK)
+    return to_svg(figure, "Error rate of every arm by share of samples answered")
+
+
+@style()
+def robustness_figure(curve: RobustnessCurve) -> str:
+    """One metric as one perturbation grows."""
+    figure, (axes,) = blank(_SQUARE, 2.8)
+    x = [level for level, v in zip(curve.levels, curve.values, strict=True) if v.value is not None]
+    shown = [v for v in curve.values if v.value is not None]
+    axes.plot(x, [v.value for v in shown if v.value is not None], "o-", color=ACCENTS[0], linewidth=1.8, markersize=4)
+    for level, v in zip(x, shown, strict=True):
+        if v.low is not None and v.high is not None:
+            axes.plot([level, level], [v.low, v.high], color=ACCENTS[0], linewidth=1.4)
+    axes.set(xlabel=f"{curve.perturbation} ({curve.unit})", ylabel=short(curve.metric))
+    return to_svg(figure, f"{curve.metric} as {curve.perturbation} grows")
+
+
+@style()
+def forest_figure(rows: Mapping[str, Value], metric: str, *, reference: float | None = None) -> str:
+    """One metric of several arms, labels or groups with its interval; grey is what a perfectly calibrated model would get.
+
+    Args:
+        rows: Name to value; undefined ones are left out.
+        metric: Name on the axis.
+        reference: Where a line stands, e.g. 0.5.
+    """
+    shown = [(name, v.value, v) for name, v in rows.items() if v.value is not None]
+    figure, (axes,) = blank(4.4, 0.7 + 0.3 * max(len(shown), 2), measured=True)
+    if reference is not None:
+        axes.axvline(reference, color=MUTED, linewidth=1, linestyle=DASHES[1])
+    for row, (_, point, value) in enumerate(reversed(shown)):
+        if value.null_low is not None and value.null_high is not None:
+            axes.plot([value.null_low, value.null_high], [row, row], color=LINE, linewidth=9, solid_capstyle="butt")
+        if value.low is not None and value.high is not None:
+            axes.plot([value.low, value.high], [row, row], color=ACCENTS[0], linewidth=1.8, solid_capstyle="butt")
+        axes.plot([point], [row], "o", color=ACCENTS[0], markersize=5)
+    axes.set_yticks(range(len(shown)), [short(name) for name, _, _ in reversed(shown)])
+    axes.set(ylim=(-0.6, len(shown) - 0.4), xlabel=metric)
+    return to_svg(figure, f"{metric} of every row with its interval")
+
+
+def _draw_arms(axes: Axes, curves: Mapping[str, Points]) -> None:
+    for i, (name, points) in enumerate(curves.items()):
         if points:
             x, y = zip(*points, strict=True)
-            axes.plot(x, y, color=_ACCENTS[i % 4], linestyle=_DASHES[i % 4], linewidth=1.8, label=arm.name)
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="false positive rate", ylabel="true positive rate")
-    axes.legend(frameon=False, loc="lower right", labelcolor=_INK)
-    return _svg(figure, f"ROC curves of {label}")
-
-
-@_style()
-def forest_figure(arms: Sequence[Arm], metric: str) -> str:
-    """One metric of every arm with its interval."""
-    shown = [a for a in arms if a.metrics[metric].value is not None]
-    figure, (axes,) = _figure(4.8, 0.6 + 0.4 * len(shown))
-    for row, arm in enumerate(reversed(shown)):
-        value = arm.metrics[metric]
-        assert value.value is not None
-        if value.low is not None and value.high is not None:
-            axes.plot([value.low, value.high], [row, row], color=_ACCENTS[0], linewidth=1.8, solid_capstyle="butt")
-        axes.plot([value.value], [row], "o", color=_ACCENTS[0], markersize=6)
-    axes.set_yticks(range(len(shown)), [a.name for a in reversed(shown)])
-    axes.set(ylim=(-0.6, len(shown) - 0.4), xlabel=metric)
-    return _svg(figure, f"{metric} of every arm with its interval")
-
-
-def _figure(width: float, height: float, rows: int = 1, heights: Sequence[float] = (1,)) -> tuple[Figure, Sequence[Axes]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    grid: Any = figure.subplots(rows, 1, squeeze=False, gridspec_kw={"height_ratios": list(heights)})
-    axes: Sequence[Axes] = grid[:, 0]
-    figure.patch.set_alpha(0)
-    for one in axes:
-        one.patch.set_alpha(0)
-        one.grid(visible=True, color=_LINE, linewidth=0.6)
-        one.tick_params(colors=_MUTED, labelsize=9)
-        one.xaxis.label.set_color(_INK)
-        one.yaxis.label.set_color(_INK)
-        for side in ("top", "right"):
-            one.spines[side].set_visible(False)
-        for side in ("left", "bottom"):
-            one.spines[side].set_color(_LINE)
-    return figure, axes
-
-
-def _svg(figure: Figure, title: str) -> str:
-    """The figure as an SVG element with a title for screen readers; the same input gives the same bytes."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="[^"]*_\d+"', "", text)  # numbered alike in every figure of a page, and referred to by nothing
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, variable)
-    text = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px; font-family: inherit", text)
-    return text.replace("<svg ", '<svg role="img" aria-label="' + escape(title) + '" ', 1)
+            axes.plot(x, y, color=ACCENTS[i % 4], linestyle=DASHES[i % 4], linewidth=1.8, label=short(name))

@@ -2,51 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from medmm.results import PREVALENCE_ARM, Arm, Calibration, Comparison, Results, Value
+from medmm.report.words import difference, equals, interval, number, ranking_metric
+from medmm.results import (
+    PREVALENCE_ARM,
+    Arm,
+    Calibration,
+    Comparison,
+    ConformalSets,
+    Gap,
+    Heterogeneity,
+    Recalibration,
+    Results,
+    RunComparison,
+)
 
 _TELLING = 0.1
 """A perfect model's calibration error by chance above which a sample is too small to vouch for calibration."""
 
+_EACH = 6
+"""Up to so many labels get a sentence each about their calibration."""
+
+_PATTERN = "pattern"
+
+Tone = Literal["good", "bad", "open", "beware"]
+_OF_MANY: dict[Tone, str] = {
+    "bad": "are MISCALIBRATED; recalibrate before use",
+    "good": "are compatible with being calibrated",
+    "open": "cannot be judged on so few samples",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One finding: `good`, `bad`, or `open` when the data cannot tell."""
+    """One finding: `good`, `bad`, `open` when the data cannot tell, `beware` when it bears on all others."""
 
-    tone: Literal["good", "bad", "open"]
+    tone: Tone
     text: str
 
 
 def verdict(results: Results) -> list[Sentence]:
-    """The findings, most important first."""
+    """The findings, most important first, then what to know before believing them."""
     full = results.arms[0]
+    ranking = ranking_metric(full.metrics)
     sentences = [_discrimination(full), *_calibration(full), _against_trivial(results)]
-    sentences += [_against_single(c) for c in results.comparisons if c.second != PREVALENCE_ARM and c.metric == _ranking(full)]
-    return sentences
+    sentences += [_against_single(c) for c in results.comparisons if c.second != PREVALENCE_ARM and c.metric == ranking]
+    sentences += [_recalibration(r) for r in results.recalibration]
+    sentences += [*_groups(results, ranking), *(_sites(h) for h in results.heterogeneity if h.metric == ranking)]
+    sentences += [_sets(s) for s in full.conformal]
+    sentences.append(_partition(results))
+    return sentences + [Sentence("beware", note) for note in results.notes]
 
 
-def headline_metrics(arm: Arm) -> list[str]:
-    """Names of the metrics that belong in the first table."""
-    wanted = (_ranking(arm), "f1_macro", "auprc" if "auprc" in arm.metrics else "auprc_macro", "brier", "log_loss")
-    return [name for name in wanted if name in arm.metrics]
+def verdict_on_runs(comparison: RunComparison) -> list[Sentence]:
+    """Which of two runs is better, metric by metric, then what to know before believing it."""
+    first, second = (arm.name for arm in comparison.arms[:2])
+    sentences = [_between(c, first, second) for c in comparison.comparisons]
+    return sentences + [Sentence("beware", note) for note in comparison.notes]
 
 
-def number(value: Value | None, digits: int = 3) -> str:
-    """A value with its interval, or why there is none."""
-    if value is None or value.value is None:
-        return "undefined"
-    interval = "" if value.low is None or value.high is None else f" [{value.low:.{digits}f}, {value.high:.{digits}f}]"
-    return f"{value.value:.{digits}f}{interval}"
-
-
-def _ranking(arm: Arm) -> str:
-    return "auroc" if "auroc" in arm.metrics else "auroc_macro"
+def _between(found: Comparison, first: str, second: str) -> Sentence:
+    p = found.adjusted_p if found.adjusted_p is not None else found.p_value
+    chance = "" if p is None else f", p {equals(p)}"
+    text = f"in {found.metric} ({difference(found)}{chance}, n = {found.n})."
+    said: dict[str, tuple[Tone, str]] = {
+        "better": ("good", f"{first} is better than {second} {text}"),
+        "worse": ("bad", f"{first} is WORSE than {second} {text}"),
+        "non_inferior": ("good", f"{first} is at most {found.margin} worse than {second} {text}"),
+        "not_shown": ("open", f"No difference between {first} and {second} is shown {text}"),
+    }
+    return Sentence(*said[found.outcome])
 
 
 def _discrimination(full: Arm) -> Sentence:
-    value = full.metrics[_ranking(full)]
+    value = full.metrics[ranking_metric(full.metrics)]
     samples = f"{full.n} samples of {full.patients} patients"
     if value.value is None or value.low is None:
         return Sentence("open", f"How well it separates the classes cannot be told from {samples}: {value.reason or 'too few'}.")
@@ -59,14 +91,21 @@ def _discrimination(full: Arm) -> Sentence:
 
 
 def _calibration(full: Arm) -> list[Sentence]:
-    return [_calibration_of(label, found) for label, found in full.calibration.items()]
+    found = {label: _calibration_of(label, judged) for label, judged in full.calibration.items()}
+    if len(found) <= _EACH:
+        return list(found.values())
+    labels = {tone: [label for label, sentence in found.items() if sentence.tone == tone] for tone in _OF_MANY}
+    return [
+        Sentence(tone, f"The probabilities of {len(labels[tone])} of {len(found)} labels {said}: {', '.join(labels[tone])}.")
+        for tone, said in _OF_MANY.items()
+        if labels[tone]
+    ]
 
 
 def _calibration_of(label: str, found: Calibration) -> Sentence:
     if found.p_value is None or found.ece_null_high is None:
         return Sentence("open", f"Calibration of {label} cannot be judged.")
-    p = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.2g}"
-    text = f"{p}; error {found.ece:.3f}, by chance alone up to {found.ece_null_high:.3f}"
+    text = f"p {equals(found.p_value)}; error {found.ece:.3f}, by chance alone up to {found.ece_null_high:.3f}"
     if not found.calibrated:
         return Sentence("bad", f"The probabilities of {label} are MISCALIBRATED ({text}). Recalibrate before use.")
     if found.ece_null_high > _TELLING:
@@ -76,9 +115,9 @@ def _calibration_of(label: str, found: Calibration) -> Sentence:
 
 def _against_trivial(results: Results) -> Sentence:
     found = next((c for c in results.comparisons if c.second == PREVALENCE_ARM and c.metric == "log_loss"), None)
-    if found is None or found.high is None or found.low is None or found.difference is None:
+    if found is None or found.high is None or found.low is None:
         return Sentence("open", "It cannot be compared with giving everybody the class frequencies.")
-    text = f"log-loss difference {found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    text = f"log-loss difference {difference(found)}"
     if found.high < 0:
         return Sentence("good", f"Its probabilities are better than giving everybody the class frequencies ({text}).")
     if found.low > 0:
@@ -87,11 +126,78 @@ def _against_trivial(results: Results) -> Sentence:
 
 
 def _against_single(found: Comparison) -> Sentence:
-    if found.low is None or found.high is None or found.difference is None:
+    if found.low is None or found.high is None:
         return Sentence("open", f"Using everything cannot be compared with {found.second} alone.")
-    text = f"difference in {found.metric} {found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], n = {found.n}"
+    text = f"difference in {found.metric} {difference(found)}, n = {found.n}"
     if found.low > 0:
         return Sentence("good", f"Using everything is better than {found.second} alone ({text}).")
     if found.high < 0:
         return Sentence("bad", f"Using everything is WORSE than {found.second} alone ({text}).")
     return Sentence("open", f"Using everything is not proven better than {found.second} alone ({text}).")
+
+
+def _recalibration(found: Recalibration) -> Sentence:
+    how = f"Recalibration by {found.method}, fitted on split {found.split} ({found.n} samples),"
+    change = next((f" (log-loss {difference(c)})" for c in found.differences if c.metric == "log_loss"), "")
+    state = "All numbers here are after it." if found.applied else "The numbers here are without it."
+    if found.helped is None:
+        return Sentence("open", f"{how} is not shown to help{change}. {state}")
+    return Sentence("good" if found.helped else "bad", f"{how} {'helps' if found.helped else 'does NOT help'}{change}. {state}")
+
+
+def _groups(results: Results, ranking: str) -> list[Sentence]:
+    """The widest gap between subgroups, the one between patterns of inputs, and how many groups show nothing."""
+    gaps = [g for g in results.gaps if g.metric == ranking]
+    patterns = [g for g in gaps if g.column == _PATTERN]
+    others = [g for g in gaps if g.column != _PATTERN]
+    sentences = [_gap(g) for g in _widest(others) + patterns]
+    hidden = [g for g in results.groups if g.suppressed is not None]
+    if hidden:
+        sentences.append(Sentence("open", f"{len(hidden)} of {len(results.groups)} subgroups are too small to say anything about."))
+    return sentences
+
+
+def _widest(gaps: Sequence[Gap]) -> list[Gap]:
+    measured = [g for g in gaps if g.gap.value is not None]
+    return [max(measured, key=lambda g: abs(g.gap.value or 0))] if measured else []
+
+
+def _gap(found: Gap) -> Sentence:
+    where = "With inputs" if found.column == _PATTERN else f"In the subgroup {found.column} ="
+    text = f"{where} {found.worst} the {found.metric} is lowest, {number(found.gap)} below {found.best}"
+    if found.gap.low is not None and found.gap.low > 0:
+        return Sentence("bad", f"{text}: it is NOT equally good for everybody.")
+    return Sentence("open", f"{text}: that may be chance.")
+
+
+def _sites(found: Heterogeneity) -> Sentence:
+    if found.prediction_low is None or found.prediction_high is None:
+        return Sentence("open", f"What to expect at another {found.column} cannot be told from {found.sites}.")
+    expected = interval(found.prediction_low, found.prediction_high)
+    text = f"At another {found.column} like these {found.sites} expect {found.metric} in{expected}"
+    if found.prediction_low > 0.5:
+        return Sentence("good", f"{text}: better than chance there too.")
+    return Sentence("open", f"{text}: no better than chance cannot be ruled out there.")
+
+
+def _sets(found: ConformalSets) -> Sentence:
+    if found.coverage.value is None or found.coverage.high is None:
+        return Sentence("open", f"Whether the prediction sets ({found.method}) keep their promise cannot be told.")
+    promise = f"promised to hold the truth in {found.promised:g} of cases"
+    text = f"Prediction sets ({found.method}) {promise} do so in {number(found.coverage)}"
+    if found.coverage.high < found.promised:
+        return Sentence("bad", f"{text}: the promise is BROKEN.")
+    return Sentence("good", f"{text}, with {number(found.size, 2)} labels in a set.")
+
+
+def _partition(results: Results) -> Sentence:
+    proof = results.partition
+    if proof is None or not proof.overlaps:
+        return Sentence("open", "That no patient was used both to fit and to score is not shown here: only one split was seen.")
+    shared = [o for o in proof.overlaps if o.patients or o.images]
+    if shared:
+        named = ", ".join(f"{o.first} and {o.second}" for o in shared)
+        return Sentence("bad", f"LEAKAGE: the same patients or images are in {named}. No number here can be believed.")
+    images = "nor any image " if any(o.images is not None for o in proof.overlaps) else ""
+    unseen = "" if images else " Images were not compared."
+    return Sentence("good", f"No patient {images}stands on two sides of the split ({', '.join(proof.samples)}).{unseen}")
