@@ -183,6 +183,7 @@ def script_and_formula_as_names(ct: Make, folder: Path) -> Path:
     raw(dataset, "PatientName", "<script>alert(1)</script>")
     raw(dataset, "StudyDescription", "=cmd|' /C calc'!A0")
     raw(dataset, "SOPInstanceUID", "../../../etc/passwd")
+    dataset.preamble = bytes(128)
     pydicom.dcmwrite(folder / "a", dataset)  # unchecked
     return folder / "a"
 
