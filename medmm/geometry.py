@@ -64,6 +64,12 @@ class Grid:
         return unit
 
     @property
+    def patient_axes(self) -> tuple[int, int, int]:
+        """For I, J, K the patient axis each runs along most: 0 is R, 1 is A, 2 is S; each once."""
+        i, j, k = (axis for axis, _ in _nearest_axes(self.directions))
+        return i, j, k
+
+    @property
     def orientation(self) -> str:
         """Where each voxel axis points, nearest first letters, e.g. `RAS` or `LPS`."""
         return "".join(_CODES[axis][int(sign > 0)] for axis, sign in _nearest_axes(self.directions))

@@ -9,14 +9,14 @@ and networks see voxels with their affine.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import ConfigDict
 
 from medmm.errors import ScopeError
-from medmm.geometry import Grid, reorient
+from medmm.geometry import Grid
 from medmm.study import Notice, Volume
 from medmm.types import AnyArray, FloatArray, Unit
 
@@ -30,6 +30,7 @@ _ALIGNED = 0.9999  # cosine: closer than 0.8 degrees to the axes, separable resa
 _EDGE = 0.5 + 1e-6  # voxels beyond the outermost centre that still belong to it, rounding apart
 _MULTIPLE = 8  # networks halve a few times
 _COVERED = 0.5  # of a typical study's extent; less is another kind of scan
+_SLAB = 16  # resampled slices held at a time
 _CUT = 1.25  # times the field of view; a larger scan loses a fifth of its width unread
 
 
@@ -43,6 +44,7 @@ class VolumeRecipe:
         windows: (low, high) in `unit`, one input channel each, mapped to -1..1 and clipped.
         unit: What the voxel values must mean.
         modality: DICOM modality the model was made for.
+        antialias: Whether finer voxels are averaged (True) or sampled by plain linear interpolation.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -52,6 +54,7 @@ class VolumeRecipe:
     windows: tuple[tuple[float, float], ...] = ((-1000.0, 600.0), (-160.0, 240.0))
     unit: Unit = "HU"
     modality: str = "CT"
+    antialias: bool = True
 
 
 def plan_recipe(volumes: Sequence[tuple[Grid, Unit, str]], budget: int) -> VolumeRecipe:
@@ -80,12 +83,13 @@ def plan_recipe(volumes: Sequence[tuple[Grid, Unit, str]], budget: int) -> Volum
     return recipe if unit == "HU" else VolumeRecipe(recipe.shape, recipe.spacing, ((0.0, 255.0),), unit, modality)
 
 
-def resample(volume: Volume, recipe: VolumeRecipe) -> tuple[MetaTensor, list[Notice]]:
+def resample(volume: Volume, recipe: VolumeRecipe, device: torch.device | str = "cpu") -> tuple[MetaTensor, list[Notice]]:
     """Bring a volume onto the recipe's grid, centred on the volume.
 
     Args:
         volume: Any orientation and spacing.
         recipe: Target.
+        device: Where to compute; the result stays there.
 
     Returns:
         (1, R, A, S) int16 `MetaTensor` in the volume's unit with its affine, and what to tell the reader.
@@ -97,10 +101,9 @@ def resample(volume: Volume, recipe: VolumeRecipe) -> tuple[MetaTensor, list[Not
 
     _refuse_other_kind(volume, recipe)
     target = volume.grid.centred(recipe.spacing, recipe.shape)
-    pad = PAD.get(recipe.unit, 0.0)
     aligned = np.abs(volume.grid.directions).max(axis=0).min() > _ALIGNED
-    values = _resample_aligned(volume, target, pad) if aligned else _resample_oblique(volume, target, pad)
-    whole = torch.from_numpy(np.rint(np.clip(values, -32768, 32767)).astype(np.int16))[None]
+    values = (_resample_aligned if aligned else _resample_oblique)(volume, target, recipe, device)
+    whole = values.clamp_(-32768, 32767).round_().to(torch.int16)[None].contiguous()
     return MetaTensor(whole, affine=torch.from_numpy(target.affine)), _coverage_notices(volume.grid, recipe)
 
 
@@ -155,45 +158,95 @@ def _coverage_notices(grid: Grid, recipe: VolumeRecipe) -> list[Notice]:
     return []
 
 
-def _resample_aligned(volume: Volume, target: Grid, pad: float) -> FloatArray:
-    """Separable linear resampling of (1, I, J, K) to the target's (R, A, S)."""
-    array, affine = reorient(volume.array[:1], volume.grid.affine)
-    centre = volume.grid.centre
-    values: FloatArray = array[0]
-    # Reduce the axis that shrinks most first: the later products are then small.
-    for axis in sorted(range(3), key=lambda a: target.shape[a] / array.shape[a + 1]):
-        step = affine[axis, axis]
-        origin = centre[axis] - step * (array.shape[axis + 1] - 1) / 2  # a slight tilt then cancels in the middle
-        centres = (target.affine[axis, axis] * np.arange(target.shape[axis]) + target.affine[axis, 3] - origin) / step
-        weights, outside = _linear_weights(centres, target.spacing[axis] / step, values.shape[axis])
-        reduced = np.tensordot(weights, values, axes=(1, axis))
-        reduced[outside] = pad
-        values = np.moveaxis(reduced, 0, axis)
+class _Taps(NamedTuple):
+    """Linear interpolation along one axis: target voxel m is the sum over t of weight[t, m] * source[place[t, m]]."""
+
+    place: torch.Tensor  # (T, M) int64
+    weight: torch.Tensor  # (T, M) float32
+    outside: torch.Tensor  # (M,) bool, targets that lie beyond the source
+
+
+def _resample_aligned(volume: Volume, target: Grid, recipe: VolumeRecipe, device: torch.device | str) -> torch.Tensor:
+    """Separable linear resampling of (1, I, J, K) to the target's (R, A, S), float32 on `device`."""
+    source, pad = _as_tensor(volume.array[0]), PAD.get(recipe.unit, 0.0)
+    patient = volume.grid.patient_axes
+    taps = [_taps(volume.grid, target, voxel, patient[voxel], recipe.antialias, device) for voxel in range(3)]
+    # From the axis that lies farthest apart in memory to the contiguous one: slabs are then cut without gathering.
+    order = sorted(range(3), key=source.stride, reverse=True)
+    values = _separable(source.permute(order), [taps[voxel] for voxel in order], device)
+    values = values.permute([order.index(patient.index(axis)) for axis in range(3)])
+    for voxel, along in enumerate(taps):
+        values.index_fill_(patient[voxel], along.outside.nonzero()[:, 0], pad)
     return values
 
 
-def _linear_weights(centres: FloatArray, scale: float, size: int) -> tuple[FloatArray, AnyArray]:
-    """Triangle-filter weights (len(centres), size), and which centres lie outside the source.
+def _separable(source: torch.Tensor, taps: Sequence[_Taps], device: torch.device | str) -> torch.Tensor:
+    """Resample each axis of (N0, N1, N2), a few outer slices at a time.
+
+    Only a slab is ever held as floating point, so a whole-body scan costs little more than its own bytes.
+    """
+    outer, middle, inner = taps
+    rows, columns = _reached(middle.place), _reached(inner.place)
+    slabs = []
+    for place, weight in zip(torch.split(outer.place, _SLAB, 1), torch.split(outer.weight, _SLAB, 1), strict=True):
+        planes = _reached(place)
+        slab = source[planes, rows, columns].to(device).float()
+        slab = _along(slab, 0, place - planes.start, weight)
+        slab = _along(slab, 1, middle.place - rows.start, middle.weight)
+        slabs.append(_along(slab, 2, inner.place - columns.start, inner.weight))
+    return torch.cat(slabs)
+
+
+def _as_tensor(array: AnyArray) -> torch.Tensor:
+    """The same memory as a tensor, a copy only where torch cannot have it (flipped or read-only)."""
+    return torch.from_numpy(array if min(array.strides) > 0 and array.flags.writeable else array.copy())
+
+
+def _reached(place: torch.Tensor) -> slice:
+    return slice(int(place.min()), int(place.max()) + 1)
+
+
+def _along(values: torch.Tensor, axis: int, place: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The weighted sum of taps (T, M) along one axis, which then has M voxels."""
+    shape = [-1 if a == axis else 1 for a in range(3)]
+    total = values.index_select(axis, place[0]).mul_(weight[0].view(shape))
+    for which, share in zip(place[1:], weight[1:], strict=True):
+        total.addcmul_(values.index_select(axis, which), share.view(shape))
+    return total
+
+
+def _taps(grid: Grid, target: Grid, voxel: int, patient: int, antialias: bool, device: torch.device | str) -> _Taps:
+    """Triangle-filter taps from one source axis to the patient axis it runs along.
 
     Args:
-        centres: Target voxel centres in source index units.
-        scale: Target spacing over source spacing; above 1 the triangle widens to avoid aliasing.
-        size: Source voxels along this axis.
+        grid: Of the source.
+        target: Axis-aligned RAS+.
+        voxel: Source axis.
+        patient: Patient axis.
+        antialias: Widen the triangle to the target's spacing where that is larger.
+        device: Where to put them.
     """
-    distance = np.abs(np.arange(size)[None, :] - centres[:, None])
-    weights = np.clip(1 - distance / max(scale, 1.0), 0, None)
+    size, step = grid.shape[voxel], float(grid.affine[patient, voxel])
+    origin = grid.centre[patient] - step * (size - 1) / 2  # a slight tilt then cancels in the middle
+    places = target.affine[patient, patient] * np.arange(target.shape[patient]) + target.affine[patient, 3]
+    centres = (places - origin) / step
+    reach = max(target.spacing[patient] / abs(step), 1.0) if antialias else 1.0
+    index = np.floor(centres - reach).astype(np.int64)[None] + np.arange(1, int(np.ceil(2 * reach)) + 1)[:, None]
+    weight = np.clip(1 - np.abs(index - centres) / reach, 0, None)
+    weight[(index < 0) | (index >= size)] = 0.0
+    weight /= np.maximum(weight.sum(0), 1e-12)
     outside = (centres < -_EDGE) | (centres > size - 1 + _EDGE)
-    weights /= np.maximum(weights.sum(1, keepdims=True), 1e-12)
-    return weights.astype(np.float32), outside
+    index, weight = np.clip(index, 0, size - 1), weight.astype(np.float32)
+    return _Taps(*(torch.from_numpy(a).to(device) for a in (index, weight, outside)))
 
 
-def _resample_oblique(volume: Volume, target: Grid, pad: float) -> FloatArray:
+def _resample_oblique(volume: Volume, target: Grid, recipe: VolumeRecipe, device: torch.device | str) -> torch.Tensor:
     from monai.data import MetaTensor
     from monai.transforms import SpatialResample
 
     # Antialias first: average down to about the target's spacing along each voxel axis.
-    tensor = torch.from_numpy(np.ascontiguousarray(volume.array[:1])).float()
-    factors = [max(1, round(t / s)) for t, s in zip(target.spacing, volume.grid.spacing, strict=True)]
+    tensor, pad = torch.from_numpy(np.ascontiguousarray(volume.array[:1])).to(device).float(), PAD.get(recipe.unit, 0.0)
+    factors = [max(1, round(t / s)) if recipe.antialias else 1 for t, s in zip(target.spacing, volume.grid.spacing, strict=True)]
     factors = [min(f, n) for f, n in zip(factors, volume.grid.shape, strict=True)]
     pooled = torch.nn.functional.avg_pool3d(tensor, factors)
     shift = np.diag([*factors, 1.0])
@@ -201,5 +254,5 @@ def _resample_oblique(volume: Volume, target: Grid, pad: float) -> FloatArray:
     source = MetaTensor(pooled - pad, affine=torch.from_numpy(volume.grid.affine @ shift))
     resampler: Any = SpatialResample(mode="bilinear", padding_mode="zeros", dtype=torch.float32)
     out = resampler(source, dst_affine=torch.from_numpy(target.affine), spatial_size=target.shape)
-    result: AnyArray = out.as_tensor()[0].numpy() + pad
+    result: torch.Tensor = out.as_tensor()[0] + pad
     return result

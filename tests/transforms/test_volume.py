@@ -89,6 +89,29 @@ def test_without_downsampling_voxels_equal_nibabels_linear_interpolation(directi
     assert np.abs(out - oracle.get_fdata())[inside].max() <= 1  # each side rounds once
 
 
+@pytest.mark.parametrize("direction", ALIGNED)
+def test_plain_linear_sampling_of_finer_voxels_equals_nibabels(direction: str) -> None:
+    grid = make_grid(direction, (1.0, 1.3, 2.0), 60)
+    array = np.random.default_rng(0).integers(-900, 900, grid.shape).astype(np.int16)
+    out, affine = resampled(ct(array, grid), VolumeRecipe((16, 16, 16), (3.4, 3.4, 3.4), antialias=False))
+    oracle = resample_from_to(nibabel.Nifti1Image(array, grid.affine), (out.shape, affine), order=1, cval=-1000)
+    inside = depth_inside(grid, positions(out.shape, affine)) > 0.01
+    assert inside.sum() > 2000
+    assert np.abs(out - oracle.get_fdata())[inside].max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["flipped", "read-only"])
+def test_arrays_that_torch_cannot_share_are_read_all_the_same(kind: str) -> None:
+    grid = make_grid("lps", (2.5, 2.5, 3.0), 60)
+    array = np.random.default_rng(0).integers(-900, 900, grid.shape).astype(np.int16)
+    other = array[::-1, :, ::-1].copy()[::-1, :, ::-1] if kind == "flipped" else array.copy()
+    other.flags.writeable = kind == "flipped"
+    recipe = cube(16, 4.0)
+    expected, _ = resample(Volume(array[None], grid, "HU", "CT"), recipe)
+    found, _ = resample(Volume(other[None], grid, "HU", "CT"), recipe)
+    assert torch.equal(found.as_tensor(), expected.as_tensor())
+
+
 @pytest.mark.parametrize("target", [2.0, 4.0])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_a_landmark_stays_at_its_place_in_the_patient(direction: str, target: float) -> None:
