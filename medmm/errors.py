@@ -19,6 +19,10 @@
     |   |-- TextError               E_TEXT                 note missing, no text, or far too long
     |   |-- AudioError              E_AUDIO                recording cannot be decoded or is too long
     |   |-- ValuesError             E_VALUES               tabular value not a number or not believable
+
+
+    |   |-- TextError               E_TEXT                 note cannot be decoded or is too long
+    |   |-- PhiError                E_PHI                  would reveal who the patient is
     |   |-- ScopeError              E_OUT_OF_SCOPE         study is not what the model was made for
     |   |-- MissingModalityError    E_MISSING_MODALITY     nothing the model can use
     |   |-- CohortError             E_COHORT               cohort table breaks its contract
@@ -162,6 +166,12 @@ class ValuesError(InputError):
     """A tabular value is not a number or not believable."""
 
     code = "E_VALUES"
+
+
+class PhiError(InputError):
+    """The input would reveal who the patient is."""
+
+    code = "E_PHI"
 
 
 class ScopeError(InputError):

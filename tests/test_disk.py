@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medmm.disk import replace_bytes, replacing
+from medmm.disk import appearing, replace_bytes, replacing
 from medmm.errors import StoreError
 
 
@@ -50,3 +50,30 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path) -> None:
     assert "StoreError" in done.stderr
     assert "the file system refused (EFBIG)" in done.stderr
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.bin", b"old")]
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+    with appearing(tmp_path / "new") as partial:
+        (partial / "a").write_text("x")
+        assert not (tmp_path / "new").exists()
+    assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == ["new", "new/a"]
+
+
+def test_a_broken_off_folder_never_appears(tmp_path: Path) -> None:
+    def half() -> None:
+        with appearing(tmp_path / "new") as partial:
+            (partial / "a").write_text("x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    with pytest.raises(StoreError, match="new or empty folder"), appearing(tmp_path):
+        pass
+    with pytest.raises(StoreError, match="the file system refused"), appearing(tmp_path / "a/b"):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -82,8 +82,9 @@ def inspect(
         from medmm.sources.inspection import inspect_path
 
         inspection = inspect_path(path, repair or ())
+        identifiers = _identifiers(path)
     if as_json:
-        print_json(inspection.to_dict())
+        print_json({**inspection.to_dict(), "identifiers": identifiers})
         return
     for found in inspection.found:
         _print_found(found)
@@ -95,6 +96,18 @@ def inspect(
         typer.echo(f"{inspection.code}: {inspection.message}")
     elif len(inspection.found) > 1:
         typer.echo(f"chosen by the rule: {inspection.rule}")
+    kinds = sorted({f["kind"] for f in identifiers or ()})
+    typer.echo(f"identifiers in headers: {', '.join(kinds) or ('none found' if identifiers is not None else 'not readable')}")
+
+
+def _identifiers(path: Path) -> list[dict[str, Any]] | None:
+    """Kinds of identifiers in DICOM headers; None if one cannot be read."""
+    from medmm.sources.privacy import check_phi
+
+    try:
+        return [finding.to_dict() for finding in check_phi(path)]
+    except InputError:
+        return None
 
 
 def _print_found(found: Found) -> None:
