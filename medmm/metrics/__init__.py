@@ -38,6 +38,8 @@ FAMILIES: Registry[Family] = Registry("metrics")
 _OURS = {
     "confusion": "medmm.metrics.classification:CONFUSION",
     "areas": "medmm.metrics.ranking:AREAS",
+    "hand_till": "medmm.metrics.ranking:HAND_TILL",
+    "operating_points": "medmm.metrics.operating:OPERATING_POINTS",
     "brier": "medmm.metrics.probability:BRIER",
     "log_loss": "medmm.metrics.probability:LOG_LOSS",
     "ece_equal_width": "medmm.metrics.probability:ECE_WIDTH",

@@ -40,7 +40,7 @@ class Scores:
     called: AnyArray
     cluster: IntArray
     prevalence: tuple[float, ...] | None = None
-    _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         n, classes = self.probability.shape
@@ -58,6 +58,9 @@ class Scores:
             raise PredictionsError(msg)
         if self.kind != "multilabel" and n and np.abs(self.probability.sum(1) - 1).max() > _SUM_TOLERANCE:
             msg = "Expected the probabilities of a sample to sum to 1; they do not. Is the task multilabel?"
+            raise PredictionsError(msg)
+        if self.prevalence is not None and (len(self.prevalence) != classes or not all(0 <= x <= 1 for x in self.prevalence)):
+            msg = f"Expected a prevalence within 0 to 1 for each of {classes} labels; got something else."
             raise PredictionsError(msg)
 
     def __len__(self) -> int:

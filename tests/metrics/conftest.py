@@ -36,3 +36,9 @@ def make() -> Make:
 def refs() -> dict[str, Any]:
     """Values computed by R, with their inputs and tolerances."""
     return json.loads((Path(__file__).parents[1] / "golden" / "eval_refs.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def inference_refs() -> dict[str, Any]:
+    """Intervals and tests computed by R on the data of `refs`, with their tolerances."""
+    return json.loads((Path(__file__).parents[1] / "golden" / "inference_refs.json").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,10 +54,21 @@ def test_binary_metrics_equal_scikit_learn(make, samples) -> None:
     assert [ours["f1[a]"], ours["f1[b]"]] == pytest.approx(each, **EXACT, nan_ok=True)
     assert ours["accuracy"] == pytest.approx(sk.accuracy_score(y, called, **weighted), **EXACT)
     assert ours["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y, called, **weighted), **EXACT)
+    if both and len(set(called)) == 2:
+        assert ours["mcc"] == pytest.approx(sk.matthews_corrcoef(y, called, **weighted), **EXACT)
+        assert ours["kappa"] == pytest.approx(sk.cohen_kappa_score(y, called, **weighted), **EXACT)
+        up, down = sk.class_likelihood_ratios(y, called, replace_undefined_by=np.nan, **weighted)
+        assert [ours["lr_positive[b]"], ours["lr_negative[b]"]] == pytest.approx([up, down], rel=1e-12, nan_ok=True)
+    else:
+        assert np.isnan(ours["mcc"])
+    assert ours["prevalence[b]"] == pytest.approx(np.average(y, weights=w), **EXACT)
     rates = {"zero_division": np.nan, **weighted}
     assert ours["sensitivity[b]"] == pytest.approx(sk.recall_score(y, called, **rates), **EXACT, nan_ok=True)
     assert ours["specificity[b]"] == pytest.approx(sk.recall_score(y, called, pos_label=0, **rates), **EXACT, nan_ok=True)
     assert ours["precision[b]"] == pytest.approx(sk.precision_score(y, called, **rates), **EXACT, nan_ok=True)
+    assert ours["npv[b]"] == pytest.approx(sk.precision_score(y, called, pos_label=0, **rates), **EXACT, nan_ok=True)
+    youden = ours["sensitivity[b]"] + ours["specificity[b]"] - 1
+    assert ours["youden[b]"] == pytest.approx(youden, **EXACT, nan_ok=True)
 
 
 @generated
@@ -82,6 +94,9 @@ def test_multiclass_metrics_equal_scikit_learn(make, samples) -> None:
         assert ours["auprc_macro"] == pytest.approx(sk.average_precision_score(one_hot(y, 4), p, **weighted), **EXACT)
     for average in ("macro", "micro", "weighted"):
         assert ours[f"f1_{average}"] == pytest.approx(sk.f1_score(y, called, average=average, **weighted), **EXACT)
+    if len(set(y)) > 1 and len(set(called)) > 1:
+        assert ours["mcc"] == pytest.approx(sk.matthews_corrcoef(y, called, **weighted), **EXACT)
+        assert ours["kappa"] == pytest.approx(sk.cohen_kappa_score(y, called, **weighted), **EXACT)
     assert ours["accuracy"] == ours["f1_micro"] == pytest.approx(sk.accuracy_score(y, called, **weighted), **EXACT)
     assert ours["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y, called, **weighted), **EXACT)
 
@@ -116,16 +131,15 @@ def test_complete_multilabel_metrics_equal_scikit_learn(make) -> None:
     for average in ("macro", "micro", "weighted"):
         assert ours[f"f1_{average}"] == pytest.approx(sk.f1_score(target, p >= 0.5, average=average), **EXACT)
     assert ours["auroc_macro"] == pytest.approx(sk.roc_auc_score(target, p, average="macro"), **EXACT)
+    samples = (target.sum(1) > 0) | (p >= 0.5).any(1)  # scikit-learn counts the others as 0
+    assert ours["f1_samples"] == pytest.approx(sk.f1_score(target[samples], p[samples] >= 0.5, average="samples"), **EXACT)
+    for label, k in (("a", 0), ("d", 3)):
+        assert ours[f"mcc[{label}]"] == pytest.approx(sk.matthews_corrcoef(target[:, k], p[:, k] >= 0.5), **EXACT)
+        assert ours[f"kappa[{label}]"] == pytest.approx(sk.cohen_kappa_score(target[:, k], p[:, k] >= 0.5), **EXACT)
+    for name, score in (("precision", sk.precision_score), ("sensitivity", sk.recall_score)):
+        assert ours[f"{name}_macro"] == pytest.approx(score(target, p >= 0.5, average="macro"), **EXACT)
     rates = [sk.balanced_accuracy_score(target[:, k], p[:, k] >= 0.5) for k in range(4)]
     assert ours["balanced_accuracy"] == pytest.approx(np.mean(rates), **EXACT)
-
-
-def test_auroc_equals_scikit_learn_on_very_many_samples(make) -> None:
-    rng = np.random.default_rng(0)
-    y = rng.random(160_000) < 0.5
-    p = (y + rng.normal(size=len(y)) + 5) / 12
-    scores = make("binary", y, p.clip(0, 1).round(4))
-    assert point("auroc", scores) == pytest.approx(sk.roc_auc_score(y, scores.probability[:, 1]), **EXACT)
 
 
 @pytest.mark.parametrize(("name", "column"), [("p1", "p1"), ("p2", "p2"), ("p3_ties", "p3")])
@@ -142,7 +156,7 @@ def test_one_against_rest_auroc_equals_r_proc(make, refs) -> None:
     assert [found[f"auroc[{c}]"] for c in "abc"] == pytest.approx(expected, rel=0, abs=tolerance)
 
 
-def test_rates_at_a_threshold_equal_r_epir(make, refs) -> None:
+def test_rates_at_a_threshold_equal_r_epir(make, refs, inference_refs) -> None:
     data, expected = refs["data_synthetic"], refs["results"]["epi_tests_p1_thr0.5"]
     scores = make("binary", data["y"], data["p1"])
     counts = classification.counts(scores, np.ones((400, 1)))
@@ -151,6 +165,21 @@ def test_rates_at_a_threshold_equal_r_epir(make, refs) -> None:
     for name in ("sensitivity", "specificity", "precision"):
         assert ours[f"{name}[b]"] == pytest.approx(expected[name], **EXACT)
     assert ours["accuracy"] == pytest.approx(expected["accuracy"], **EXACT)
+    table = inference_refs["table_p1_at_0.5"]
+    theirs = {"youden": "youden", "npv": "pv.neg", "lr_positive": "lr.pos", "lr_negative": "lr.neg", "dor": "diag.or"}
+    for name, statistic in theirs.items():
+        assert ours[f"{name}[b]"] == pytest.approx(table[statistic][0], rel=1e-12), name
+
+
+def test_predictive_values_at_a_stated_prevalence_follow_bayes(make) -> None:
+    y, p = np.repeat([1, 1, 0, 0], [8, 2, 3, 27]), np.repeat([0.9, 0.1, 0.9, 0.1], [8, 2, 3, 27])
+    scores = replace(make("binary", y, p), prevalence=(0.99, 0.01))
+    found = values(scores, np.ones(40))
+    assert found["precision_at_prevalence[b,0.01]"] == pytest.approx(0.8 * 0.01 / (0.8 * 0.01 + 0.1 * 0.99))
+    assert found["npv_at_prevalence[b,0.01]"] == pytest.approx(0.9 * 0.99 / (0.9 * 0.99 + 0.2 * 0.01))
+    here = replace(make("binary", y, p), prevalence=(0.75, 0.25))
+    assert values(here, np.ones(40))["precision_at_prevalence[b,0.25]"] == pytest.approx(found["precision[b]"])
+    assert not any("at_prevalence" in name for name in values(make("binary", y, p), np.ones(40)))
 
 
 @pytest.mark.parametrize(("y", "p", "auroc", "auprc"), [([0, 1], [0.3, 0.3], 0.5, 0.5), ([0, 1, 1], [0.1, 0.5, 0.9], 1.0, 1.0)])

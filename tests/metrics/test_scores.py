@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,18 @@ def test_a_subset_keeps_rows_together(make) -> None:
     scores = make("multiclass", [0, 1, 2], np.eye(3), cluster=[7, 8, 9]).take([2, 0])
     assert scores.target.argmax(1).tolist() == scores.probability.argmax(1).tolist() == scores.called.argmax(1).tolist() == [2, 0]
     assert scores.cluster.tolist() == [9, 7]
+
+
+def test_what_does_not_depend_on_weights_is_made_once_and_not_for_another_subset(make) -> None:
+    scores, made = make("binary", [0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4]), []
+    assert [scores.cached("a", lambda: made.append(1) or len(made)) for _ in range(3)] == [1, 1, 1]
+    assert scores.take([0, 1]).cached("a", lambda: "new") == "new"
+    assert replace(scores, called=~scores.called).cached("a", lambda: "new") == "new"
+
+
+def test_a_prevalence_fits_the_labels_and_stays_with_a_subset(make) -> None:
+    scores = replace(make("binary", [0, 1], [0.1, 0.2]), prevalence=(0.9, 0.1))
+    assert scores.take([1]).prevalence == (0.9, 0.1)
+    for wrong in ((0.1,), (0.5, 1.5), (0.5, float("nan"))):
+        with pytest.raises(PredictionsError, match="prevalence"):
+            replace(scores, prevalence=wrong)
