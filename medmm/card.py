@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import yaml
+
 from medmm.model import ModelConfig
 from medmm.prediction import DISCLAIMER
-from medmm.results import Arm, Results
+from medmm.report.card_block import card_header, measured_table, model_index
+from medmm.results import Results
 
 _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
-_HEADLINE = ("auroc", "auroc_macro", "f1_macro", "brier", "log_loss")
 _NOT_MEASURED = "Not measured yet: run `medmm eval run`, then `medmm eval score --into-card`."
 
 
@@ -67,27 +69,12 @@ def render_card(name: str, model: ModelConfig, fitted_on: Sequence[str], calibra
 
 
 def with_measured(card: str, results: Results) -> str:
-    """The card with its measured section replaced by these results."""
-    section = "\n".join([_BEGIN, *_measured(results), _END])
-    return re.sub(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", lambda _: section, card, flags=re.DOTALL)
-
-
-def _measured(results: Results) -> list[str]:
-    names = [n for n in _HEADLINE if n in results.arms[0].metrics]
-    lines = [
-        f"Task {results.task} version {results.task_version}, split {results.split}: {results.counts.scored} samples of "
-        f"{results.counts.patients} patients; {results.intervals.level:.0%} intervals by {results.intervals.method}.",
-        "",
-        f"| inputs | {' | '.join(names)} |",
-        f"|---|{'---|' * len(names)}",
-        *(f"| {arm.name} | {' | '.join(_cell(arm, name) for name in names)} |" for arm in results.arms),
-    ]
-    return lines + [f"\n{note}" for note in results.notes]
-
-
-def _cell(arm: Arm, name: str) -> str:
-    found = arm.metrics[name]
-    if found.value is None:
-        return "undefined"
-    interval = "" if found.low is None or found.high is None else f" [{found.low:.3f}, {found.high:.3f}]"
-    return f"{found.value:.3f}{interval}"
+    """The card with its measured section, and its header's `model-index`, replaced by these results."""
+    section = "\n".join([_BEGIN, measured_table(results), _END])
+    card = re.sub(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", lambda _: section, card, flags=re.DOTALL)
+    header = re.match(r"---\n(.*?\n)---\n", card, flags=re.DOTALL)
+    if header is None:
+        return card
+    title = re.search(r"^# (.+)$", card, flags=re.MULTILINE)
+    content = yaml.safe_load(header[1]) | {"model-index": model_index(title[1] if title else results.task, results)}
+    return card_header({key: value for key, value in content.items() if value}) + card[header.end() :]

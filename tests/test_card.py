@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from medmm.card import render_card, with_measured
 from medmm.evaluation.predictions import Predictions
@@ -25,6 +26,10 @@ def config() -> ModelConfig:
 @pytest.fixture(scope="module")
 def card(config) -> str:
     return render_card("lungs", config, ["Thirty patients.", "Five folds."], ["image+text", "text"])
+
+
+def body(card: str) -> str:
+    return card.split("---\n", 2)[2]
 
 
 def results(n: int, labels=("no", "yes"), one_class: bool = False):
@@ -53,11 +58,23 @@ def test_measured_numbers_replace_the_old_ones_and_nothing_else(card) -> None:
     assert "Not measured yet" not in first
     assert "Task lungs version 3, split all: 40 samples of 40 patients" in first
     found = results(40).arms[0].metrics
-    assert f"| full | {found['auroc'].value:.3f} [{found['auroc'].low:.3f}, {found['auroc'].high:.3f}] |" in first
+    assert f"| full | 40 | {found['auroc'].value:.3f} [{found['auroc'].low:.3f}, {found['auroc'].high:.3f}] |" in first
     assert with_measured(first, results(60)) == second
-    before, after = card.split("Not measured yet")[0], card.split("<!-- measured: end -->")[1]
-    assert second.startswith(before)
+    before, after = body(card).split("Not measured yet")[0], card.split("<!-- measured: end -->")[1]
+    assert body(second).startswith(before)
     assert second.endswith(after)
+
+
+def test_the_header_holds_the_numbers_for_machines_and_keeps_the_rest(card) -> None:
+    headers = [yaml.safe_load(text.split("---\n")[1]) for text in (card, with_measured(card, results(40)))]
+    (entry,) = headers[1].pop("model-index")
+    assert headers[1] == headers[0]
+    assert entry["name"] == "lungs"
+    assert entry["results"][0]["metrics"][0]["value"] == pytest.approx(results(40).arms[0].metrics["auroc"].value, abs=1e-6)
+
+
+def test_a_card_without_header_gets_none(card) -> None:
+    assert with_measured(body(card), results(40)) == body(with_measured(card, results(40)))
 
 
 def test_notes_of_the_results_are_on_the_card(card) -> None:
@@ -67,4 +84,4 @@ def test_notes_of_the_results_are_on_the_card(card) -> None:
 
 
 def test_an_undefined_number_is_not_made_up(card) -> None:
-    assert "| full | undefined |" in with_measured(card, results(10, one_class=True))
+    assert "| full | 10 | undefined |" in with_measured(card, results(10, one_class=True))

@@ -11,12 +11,15 @@ from xml.etree import ElementTree  # only written with, never parsed with
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+Outcome = Literal["passed", "failed", "skipped"]
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One check: its name, how it ended, and what it saw."""
 
     name: str
-    outcome: Literal["passed", "failed", "skipped"]
+    outcome: Outcome
     message: str = ""
 
 

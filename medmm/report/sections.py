@@ -62,5 +62,7 @@ DECISION = {
     "precision": "PPV",
     "npv": "NPV",
     "f1": "F1",
+    "lr_positive": "LR+",
+    "lr_negative": "LR-",
 }
 """Columns of the decision table."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from medmm.report.junit import Case, Outcome
 from medmm.report.words import difference, equals, interval, number, ranking_metric
 from medmm.results import (
     PREVALENCE_ARM,
@@ -55,6 +56,12 @@ def verdict(results: Results) -> list[Sentence]:
     sentences += [_sets(s) for s in full.conformal]
     sentences.append(_partition(results))
     return sentences + [Sentence("beware", note) for note in results.notes]
+
+
+def verdict_cases(results: Results) -> list[Case]:
+    """The findings as checks: a good one has passed, an open one was skipped."""
+    outcome: dict[Tone, Outcome] = {"good": "passed", "bad": "failed", "open": "skipped"}
+    return [Case(f"finding {i}", outcome[s.tone], s.text) for i, s in enumerate(verdict(results), 1) if s.tone != "beware"]
 
 
 def verdict_on_runs(comparison: RunComparison) -> list[Sentence]:
