@@ -16,6 +16,7 @@ from medmm.model_folder import ModelFolder, load_model_folder
 from medmm.prediction import Answer, Prediction
 from medmm.shelf import find_model
 from medmm.study import Notice, Study
+from medmm.transforms.batch import Sample
 from medmm.types import FloatArray, Modality, pattern_name
 
 
@@ -84,6 +85,11 @@ class Predictor:
             for arm, pattern in used.items()
             if pattern
         }
+
+    def answer(self, sample: Sample) -> tuple[str, Answer]:
+        """The answer from everything a prepared sample has, with the name of its pattern, for evaluation."""
+        pattern = pattern_name(sample.modalities)
+        return pattern, self._answer(pattern, self._logits([sample])[sample.modalities][0])
 
     @torch.no_grad()
     def _logits(self, samples: list) -> dict[frozenset[Modality], FloatArray]:  # type: ignore[type-arg]

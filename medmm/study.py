@@ -74,11 +74,11 @@ class Volume:
         """
         array, _ = reorient(self.array, self.grid.affine)
         whole = self.unit == "HU"
-        small = whole and array.min() >= -32768 and array.max() <= 32767
+        small = whole and (array.dtype == np.int16 or (array.min() >= -32768 and array.max() <= 32767))
         kind = "<i2" if small else "<i4" if whole else "<f4"
         digest = hashlib.sha256(f"{array.shape} {kind}".encode())
         for slab in array.reshape(-1, *array.shape[2:]):  # one at a time: a copy of the whole may not fit
-            digest.update((np.rint(slab) if whole else slab).astype(kind).tobytes())
+            digest.update((np.rint(slab) if whole and slab.dtype.kind == "f" else slab).astype(kind).tobytes())
         return digest.hexdigest()
 
 

@@ -24,6 +24,12 @@ def eval_run(
         float | None, typer.Option(min=0, help="Stop, with status 1, when more studies failed; below 1 it is a share of all.")
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what failed for want of time, memory or files.")] = False,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Predict worse versions of each study too: the standard set.")
+    ] = False,
+    perturb: Annotated[
+        list[str] | None, typer.Option(help="Worse versions of one kind, as NAME=LEVEL,LEVEL e.g. noise=10,20; may be repeated.")
+    ] = None,
     study_seconds: Annotated[float, typer.Option(min=1, help="Time to read one study.")] = LIMITS.seconds,
     study_memory: Annotated[float, typer.Option(min=0.5, help="Memory to read one study, GB.")] = LIMITS.memory_bytes / (1 << 30),
     device: DeviceOption = "auto",
@@ -34,12 +40,14 @@ def eval_run(
     """
     from medmm.evaluation.run import run_evaluation
     from medmm.shelf import find_model
+    from medmm.transforms.perturb import STANDARD, parse_perturbations
 
     limits = replace(LIMITS, seconds=study_seconds, memory_bytes=int(study_memory * (1 << 30)))
+    worse = parse_perturbations([*(STANDARD if robustness else ()), *(perturb or ())])
     with stopping() as stop, progress() as on_progress:
         summary = run_evaluation(
             target, find_model(model), out, split=split, device=device, limit=limit, max_failures=max_failures, retry=retry,
-            limits=limits, stop=stop.event, on_progress=on_progress,
+            perturbations=worse, limits=limits, stop=stop.event, on_progress=on_progress,
         )  # fmt: skip
     resumed = f" ({summary.resumed} from an earlier start)" if summary.resumed else ""
     of_all = "" if summary.status == "finished" else f" of {summary.total}"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from medmm.errors import MedmmError
+from medmm.evaluation.attack import attacked
 from medmm.inference import Predictor
+from medmm.prediction import Answer
 from medmm.sources import Opener
 from medmm.sources.cohort import Case
 from medmm.store import FULL_ARM, Record
 from medmm.study import Study
+from medmm.transforms.perturb import ATTACK, Perturbation
 from medmm.types import pattern_name
 
 
@@ -42,15 +46,17 @@ class Answering:
     Args:
         predictor: The model.
         split: Side of the split that is predicted.
+        perturbations: Worse versions of each study to answer too, from all inputs, in arms of their own.
     """
 
-    def __init__(self, predictor: Predictor, split: str) -> None:
-        self._predictor, self._split = predictor, split
+    def __init__(self, predictor: Predictor, split: str, perturbations: Sequence[Perturbation] = ()) -> None:
+        self._predictor, self._split, self._perturbations = predictor, split, perturbations
         self._full = pattern_name(predictor.folder.preprocessor.modalities)
 
     def decided(self) -> dict[str, dict[str, Any]]:
         """How decisions are made in each arm, JSON ready."""
-        return {self._arm(name): asdict(thresholds) for name, thresholds in self._predictor.folder.thresholds.items()}
+        decided = {self._arm(name): asdict(thresholds) for name, thresholds in self._predictor.folder.thresholds.items()}
+        return decided | {p.arm: decided[FULL_ARM] for p in self._perturbations if FULL_ARM in decided}
 
     def rows(self, item: Item, study: Study | MedmmError) -> list[Record]:
         """All rows of one study; one row with the reason when it could not be read or predicted."""
@@ -77,19 +83,28 @@ class Answering:
     def _answers(self, study: Study, base: Record) -> list[Record]:
         start = time.perf_counter()
         arms = self._predictor.arms(study, self._predictor.folder.model.patterns)
-        seconds = time.perf_counter() - start
-        return [
-            replace(
-                base,
-                arm=self._arm(pattern_name(arm)),
-                pattern=pattern,
-                probability=tuple(answer.probabilities.values()),
-                logit=tuple(answer.logits.values()),
-                called=answer.called,
-                seconds=seconds,
-            )
-            for arm, (pattern, answer) in arms.items()
-        ]
+        base = replace(base, seconds=time.perf_counter() - start)
+        rows = [_row(base, self._arm(pattern_name(arm)), *answered) for arm, answered in arms.items()]
+        worse = [p for p in self._perturbations if p.touches(study)]
+        return rows + [self._perturbed(study, replace(base, arm=p.arm), p) for p in worse]
+
+    def _perturbed(self, study: Study, base: Record, perturbation: Perturbation) -> Record:
+        prepare = self._predictor.folder.preprocessor.prepare
+        try:
+            if perturbation.name == ATTACK:
+                sample = attacked(self._predictor, prepare(study)[0], np.array(base.target, dtype=float), perturbation.level)
+            else:
+                sample = prepare(perturbation.apply(study, base.sample_id))[0]
+            return _row(base, base.arm, *self._predictor.answer(sample))
+        except MedmmError as error:  # e.g. nothing is left that the model reads
+            return replace(base, code=error.code, message=error.message, stage="predict")
 
     def _arm(self, pattern: str) -> str:
         return FULL_ARM if pattern == self._full else pattern
+
+
+def _row(base: Record, arm: str, pattern: str, answer: Answer) -> Record:
+    return replace(
+        base, arm=arm, pattern=pattern, probability=tuple(answer.probabilities.values()), logit=tuple(answer.logits.values()),
+        called=answer.called,
+    )  # fmt: skip

@@ -16,7 +16,7 @@ from medmm.evaluation.answering import Answering, Item
 from medmm.settings import Limits
 from medmm.sources.cohort import Case
 from medmm.sources.jail import read_ahead
-from medmm.store import Record, RunStore
+from medmm.store import FULL_ARM, Record, RunStore
 from medmm.types import OnProgress
 
 RETRYABLE = (BudgetError.code, WorkerError.code, NoImageError.code)
@@ -56,7 +56,7 @@ class Batch:
             stop: Ends the loop when set.
             on_progress: Told before the first and after each study.
         """
-        todo = self._todo({r.sample_id: r for r in self.store.records()}, retry=retry)
+        todo = self._todo({r.sample_id: r for r in self.store.records() if r.arm == FULL_ARM}, retry=retry)
         on_progress("predicting", len(self.codes), len(self.cases))
         with closing(read_ahead(todo, limits=limits)) as opened:
             clock = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from medmm.settings import LIMITS, Limits
 from medmm.sources.cohort import read_cohort
 from medmm.store import RunStore
 from medmm.transforms.batch import Preprocessor
+from medmm.transforms.perturb import Perturbation
 from medmm.types import OnProgress
 
 _MATTER = ("torch", "monai", "numpy", "scipy", "pydicom", "nibabel", "pillow", "pylibjpeg", "tokenizers", "transformers")
@@ -54,6 +56,7 @@ def run_evaluation(
     limit: int | None = None,
     max_failures: float | None = None,
     retry: bool = False,
+    perturbations: Sequence[Perturbation] = (),
     limits: Limits = LIMITS,
     stop: threading.Event | None = None,
     on_progress: OnProgress = lambda *_: None,
@@ -74,6 +77,7 @@ def run_evaluation(
         limit: Predict only the first so many cases.
         max_failures: Stop when more studies than this failed; below 1 it is a share of all cases.
         retry: Try again the studies that failed for a reason in `batch.RETRYABLE`; all others keep their rows.
+        perturbations: Worse versions of each study to predict too.
         limits: Time and memory for reading one study.
         stop: Set it to stop after the study at hand.
         on_progress: Told after each case.
@@ -95,10 +99,11 @@ def run_evaluation(
     fingerprint = {
         "model": predictor.folder.digest, "cohort": cohort.digest, "task": task.digest, "split": split, "limit": str(limit),
         "device": predictor.folder.model.device.type, "precision": "float32",
+        "perturbations": " ".join(f"{p.arm}@{p.seed}" for p in perturbations),
         "preprocessing": _fingerprint_of(predictor.folder.preprocessor), **versions(_MATTER),
     }  # fmt: skip
     with RunStore(out, fingerprint) as store:
-        answering = Answering(predictor, split)
+        answering = Answering(predictor, split, perturbations)
         batch = Batch(store, answering, cases)
         session = start_session(out, _about(task, predictor, answering))
         write_partition(model, split, out)
