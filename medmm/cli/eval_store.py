@@ -1,4 +1,4 @@
-"""`medmm eval` verbs that bring predictions into a run folder and out of it."""
+"""`medmm eval` verbs that bring predictions into a run folder and out of it, or make them up."""
 
 from __future__ import annotations
 
@@ -33,3 +33,20 @@ def eval_export(
     from medmm.evaluation.exchange import export_run
 
     typer.echo(f"{export_run(run, out or run / f'predictions.{file_format}')} rows written.", err=True)
+
+
+@eval_app.command("simulate")
+def eval_simulate(
+    out: Annotated[Path, typer.Argument(help="File to write: .csv, .parquet or .jsonl.")],
+    patients: Annotated[int, typer.Option(min=1, help="Patients.")] = 1500,
+    scans: Annotated[int, typer.Option(min=1, help="Scans of each patient.")] = 2,
+    slope: Annotated[float, typer.Option(min=0.05, help="Calibration slope; 1 is exactly right, below 1 too extreme.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Write predictions of 18 chest findings by a model that does not exist, whose quality is known exactly."""
+    from medmm.sources.phantom.predictions import SimulatedModel
+    from medmm.table import write_rows
+
+    rows = list(SimulatedModel(slope, seed).rows(patients, scans))
+    write_rows(out, list(rows[0]), rows)
+    typer.echo(f"{len(rows)} scans of {patients} patients.", err=True)

@@ -12,6 +12,8 @@ from medmm.errors import InputError, PredictionsError, StoreError
 from medmm.evaluation.exchange import export_run, import_predictions
 from medmm.evaluation.files import score_to_folder
 from medmm.evaluation.predictions import from_file, from_store
+from medmm.sources.phantom.predictions import SimulatedModel
+from medmm.table import write_rows
 
 FORMATS = ["csv", "parquet", "jsonl"]
 
@@ -111,3 +113,14 @@ def test_paths_of_export_are_never_told(write, tmp_path) -> None:
     with pytest.raises(StoreError) as caught:
         export_run(tmp_path / "run", Path(tmp_path / "none" / "t.csv"))
     assert str(tmp_path) not in caught.value.message
+
+
+def test_simulated_predictions_are_a_predictions_file(medmm, tmp_path) -> None:
+    file = tmp_path / "simulated.parquet"
+    assert medmm("eval", "simulate", file, "--patients", 20, "--slope", 0.6, "--seed", 2).returncode == 0
+    found = from_file(file)
+    assert (found.kind, len(found.labels), len(found.records)) == ("multilabel", 18, 40)
+    rows = list(SimulatedModel(slope=0.6, seed=2).rows(20))
+    write_rows(tmp_path / "ours.jsonl", list(rows[0]), rows)
+    assert from_file(tmp_path / "ours.jsonl").records == found.records
+    assert set(found.records[0].columns) == {"site", "sex", "age"}
