@@ -6,10 +6,12 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from medmm.errors import StoreError
+
+_LOCK = ".lock"
 
 
 @contextmanager
@@ -30,6 +32,34 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Nobody else works on a folder inside the block; the claim ends with the process, however it ends.
+
+    Raises:
+        StoreError: If another process is at it, or the folder cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _claim(stack.enter_context((folder / _LOCK).open("w")).fileno())
+        except BlockingIOError:
+            msg = "Expected nobody else at this folder; another process is working on it. Wait for it, or give another folder."
+            raise StoreError(msg) from None
+        except OSError:
+            msg = "Expected a folder that can be written; it cannot. Give another one."
+            raise StoreError(msg) from None
+        yield
+
+
+def _claim(descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two at once are then caught by the store, when they write the same row
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def replace_bytes(path: Path, content: bytes) -> None:

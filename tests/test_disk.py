@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medmm.disk import appearing, replace_bytes, replacing
+from medmm.disk import appearing, replace_bytes, replacing, sole_user
 from medmm.errors import StoreError
 
 
@@ -39,6 +39,36 @@ def test_what_cannot_be_written_is_refused_without_a_path(tmp_path: Path, place:
     with pytest.raises(StoreError, match="the file system refused") as caught:
         replace_bytes(tmp_path / place, b"x")
     assert str(tmp_path) not in caught.value.message
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from medmm.disk import sole_user
+with sole_user(Path(sys.argv[1])):
+    print("mine", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_has_one_user_until_it_lets_go_or_dies(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"mine\n"
+        with pytest.raises(StoreError, match="another process is working on it"), sole_user(tmp_path):
+            pass
+        other.kill()
+    for _ in range(2):
+        with sole_user(tmp_path):
+            pass
+
+
+def test_a_folder_that_cannot_be_made_has_no_user(tmp_path: Path) -> None:
+    (tmp_path / "SECRET").write_text("x")
+    with pytest.raises(StoreError, match="can be written") as caught, sole_user(tmp_path / "SECRET"):
+        pass
+    assert "SECRET" not in caught.value.message
 
 
 def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import medmm
+from medmm.disk import sole_user
 from medmm.errors import TaskError
 from medmm.evaluation.about import Status, end_session, start_session, versions
 from medmm.evaluation.answering import Answering
@@ -102,7 +103,7 @@ def run_evaluation(
         "perturbations": " ".join(f"{p.arm}@{p.seed}" for p in perturbations),
         "preprocessing": _fingerprint_of(predictor.folder.preprocessor), **versions(_MATTER),
     }  # fmt: skip
-    with RunStore(out, fingerprint) as store:
+    with sole_user(out), RunStore(out, fingerprint) as store:
         answering = Answering(predictor, split, perturbations)
         batch = Batch(store, answering, cases)
         session = start_session(out, _about(task, predictor, answering))
