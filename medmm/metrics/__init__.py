@@ -49,8 +49,8 @@ _OURS = {
 for _name, _target in _OURS.items():
     FAMILIES.add(_name, _target)
 
-_LANES = 16
-"""Replicates at a time: what is computed of so many stays in the cache."""
+_FEWEST_LANES, _CELLS = 16, 1 << 19
+"""Replicates at a time: at least so many, and of few samples as many as still fit the cache together."""
 
 Catalogue = list[tuple[Family, tuple[Metric, ...]]]
 
@@ -128,5 +128,6 @@ def _check_known(only: Collection[str], known: list[str]) -> None:
 
 
 def _lanes(weights: AnyArray) -> Iterator[FloatArray]:
-    for start in range(0, max(weights.shape[1], 1), _LANES):
-        yield np.ascontiguousarray(weights[:, start : start + _LANES], dtype=np.float64)
+    lanes = max(_FEWEST_LANES, _CELLS // max(1, len(weights)))
+    for start in range(0, max(weights.shape[1], 1), lanes):
+        yield np.ascontiguousarray(weights[:, start : start + lanes], dtype=np.float64)

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
+from medmm.metrics.intervals import Interval
 from medmm.types import FloatArray, IntArray
 
 
@@ -70,7 +71,7 @@ def obuchowski(target: FloatArray, scores: FloatArray, cluster: IntArray) -> Are
     return Areas(area, covariance)
 
 
-def area_interval(found: Areas, level: float = 0.95, which: int = 0) -> tuple[float, float] | None:
+def area_interval(found: Areas, level: float = 0.95, which: int = 0) -> Interval | None:
     """Normal interval of one area, cut at 0 and 1; None where the variance is 0 or undefined and tells nothing."""
     area, variance = float(found.area[which]), float(found.covariance[which, which])
     if not variance > 0:

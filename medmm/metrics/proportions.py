@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
-Interval = tuple[float, float]
+from medmm.metrics.intervals import Interval
 
 
 def wilson_interval(hits: float, n: float, level: float = 0.95) -> Interval | None:
