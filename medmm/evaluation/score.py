@@ -14,7 +14,8 @@ from medmm.errors import LeakageError, PredictionsError, TaskError
 from medmm.evaluation.predictions import Predictions
 from medmm.evaluation.task import Task
 from medmm.metrics import Metric, Scores, catalogue, decide, evaluate, point
-from medmm.metrics.calibration import judge_calibration, reliability
+from medmm.metrics.calibration import judge_calibration
+from medmm.metrics.diagram import reliability
 from medmm.metrics.intervals import patient_weights, percentile_interval
 from medmm.metrics.thresholds import best_thresholds
 from medmm.prediction import DISCLAIMER
@@ -37,6 +38,7 @@ from medmm.types import AnyArray, FloatArray, IntArray
 
 _COMPARED = ("auroc", "auroc_macro", "f1_macro", "brier", "log_loss")
 _ROC_POINTS = 200
+_DEAR_REPLICATES = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,9 +188,15 @@ def _prevalence_side(predictions: Predictions, full: _Side) -> _Side:
 
 
 def _replicates(side: _Side, patients: int, task: Task) -> dict[str, FloatArray]:
-    drawn = patient_weights(np.arange(patients), task.intervals.replicates, task.intervals.seed)
-    blocks = [evaluate(side.scores, weights[side.scores.cluster]) for weights in drawn]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    metrics = [m for _, family in catalogue(side.scores) for m in family]
+    found: dict[str, list[FloatArray]] = {m.name: [] for m in metrics}
+    done = 0
+    for drawn in patient_weights(np.arange(patients), task.intervals.replicates, task.intervals.seed):
+        names = [m.name for m in metrics if not m.dear or done < _DEAR_REPLICATES]
+        for name, values in evaluate(side.scores, drawn[side.scores.cluster], names).items():
+            found[name].append(values)
+        done += drawn.shape[1]
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
 def _measure(side: _Side, replicates: dict[str, FloatArray], task: Task) -> Arm:

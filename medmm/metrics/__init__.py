@@ -40,11 +40,17 @@ _OURS = {
     "areas": "medmm.metrics.ranking:AREAS",
     "hand_till": "medmm.metrics.ranking:HAND_TILL",
     "operating_points": "medmm.metrics.operating:OPERATING_POINTS",
-    "brier": "medmm.metrics.probability:BRIER",
-    "log_loss": "medmm.metrics.probability:LOG_LOSS",
-    "ece_equal_width": "medmm.metrics.probability:ECE_WIDTH",
-    "ece_equal_mass": "medmm.metrics.probability:ECE_MASS",
-    "cox": "medmm.metrics.probability:COX",
+    "proper": "medmm.metrics.proper:PROPER",
+    "equal_width": "medmm.metrics.binned:EQUAL_WIDTH",
+    "equal_mass": "medmm.metrics.binned:EQUAL_MASS",
+    "top_label": "medmm.metrics.binned:TOP_LABEL",
+    "smooth_ece": "medmm.metrics.smooth:SMOOTH_ECE",
+    "cox": "medmm.metrics.cox:COX",
+    "totals": "medmm.metrics.cox:TOTALS",
+    "selective": "medmm.metrics.selective:SELECTIVE",
+    "net_benefit": "medmm.metrics.decision_curve:NET_BENEFIT",
+    "lowess": "medmm.metrics.smooth:LOWESS",
+    "corp": "medmm.metrics.proper:CORP",
 }
 for _name, _target in _OURS.items():
     FAMILIES.add(_name, _target)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from medmm.metrics import Scores, decide
+from medmm.types import FloatArray
 
 Make = Callable[..., Scores]
+Sample = tuple[FloatArray, FloatArray]
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +44,27 @@ def refs() -> dict[str, Any]:
 def inference_refs() -> dict[str, Any]:
     """Intervals and tests computed by R on the data of `refs`, with their tolerances."""
     return json.loads((Path(__file__).parents[1] / "golden" / "inference_refs.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def generated() -> Callable[[int, str], Sample]:
+    """(seed, kind) to labels and probabilities: smooth, with ties, with certain and wrong probabilities, or constant."""
+
+    def generate(seed: int, kind: str) -> Sample:
+        rng = np.random.default_rng(seed)
+        y = (rng.random(60) < 0.4).astype(float)
+        p = {
+            "smooth": rng.random(60),
+            "ties": rng.random(60).round(1),
+            "certain": rng.choice([0.0, 0.3, 1.0], 60),
+            "constant": np.full(60, 0.4),
+        }
+        return y, p[kind]
+
+    return generate
+
+
+@pytest.fixture(scope="session")
+def reference(make: Make, refs: dict[str, Any]) -> Callable[[str], Scores]:
+    """The samples R was given, by name of the probabilities: p1, p2 or p3."""
+    return lambda name: make("binary", refs["data_synthetic"]["y"], refs["data_synthetic"][name])

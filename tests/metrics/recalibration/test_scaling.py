@@ -1,4 +1,4 @@
-"""Calibrators: what they mend, what they leave alone, and what they refuse."""
+"""Scaling of logits: what it mends, what it leaves alone, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 from medmm.errors import ModelError
-from medmm.metrics.calibration import judge_calibration, slope_intercept
-from medmm.metrics.recalibration import Calibrator, fit_calibrator
+from medmm.metrics import point
+from medmm.metrics.calibration import judge_calibration
+from medmm.metrics.recalibration import Calibrator, fit, fit_calibrator
 
 
 def confident(n: int, seed: int, times: float = 3.0, shift: float = 1.0):
@@ -27,7 +31,7 @@ def test_overconfident_logits_become_calibrated_on_new_samples(make) -> None:
     assert judge_calibration(make("binary", target[:, 1], before), 1).calibrated is False
     fixed = make("binary", target[:, 1], after)
     assert judge_calibration(fixed, 1).calibrated is True
-    assert slope_intercept(fixed, np.ones((3000, 1)), 1)[1][0] == pytest.approx(1, abs=0.15)
+    assert point("cal_slope", fixed) == pytest.approx(1, abs=0.15)
 
 
 def test_many_samples_reach_the_unpenalised_fit_of_scikit_learn() -> None:
@@ -99,3 +103,74 @@ def test_an_unsound_calibrator_is_refused(change) -> None:
     content = {"method": "map_scaling", "slope": [1.0], "bias": [0.0, 0.0], "n": 30} | change
     with pytest.raises(ModelError):
         Calibrator.from_dict("binary", content)
+
+
+class Logits(ClassifierMixin, BaseEstimator):
+    """A fitted classifier whose inputs are its logits."""
+
+    def __init__(self, classes: int = 2) -> None:
+        self.classes = classes
+        self.classes_ = np.arange(classes)
+
+    def fit(self, X, y):
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def decision_function(self, X):
+        return X[:, 1] - X[:, 0] if self.classes == 2 else X
+
+    def predict(self, X):
+        return X.argmax(1)
+
+
+def several(n: int, seed: int):
+    """One-hot labels of three classes and logits that are too confident and off centre."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(n, 3))
+    labels = (softmax(z, axis=1).cumsum(1) < rng.random((n, 1))).sum(1)
+    return np.eye(3)[labels], 2.5 * z + [0.0, 0.5, -0.5]
+
+
+def sklearns(method: str, target, logits):
+    model = CalibratedClassifierCV(FrozenEstimator(Logits(target.shape[1])), method=method)
+    return model.fit(logits, target.argmax(1)).predict_proba(logits)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_temperature_of_several_classes_equals_scikit_learn(seed) -> None:
+    target, logits = several(400, seed)
+    assert fit("temperature", "multiclass", target, logits)(logits) == pytest.approx(
+        sklearns("temperature", target, logits), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_platt_equals_scikit_learn(seed) -> None:
+    target, logits = confident(200, seed)
+    assert fit("platt", "binary", target, logits)(logits) == pytest.approx(sklearns("sigmoid", target, logits), abs=1e-4)
+
+
+def test_vector_scaling_is_the_multinomial_regression_on_each_own_logit() -> None:
+    target, logits = several(2000, 0)
+    fitted = fit("vector", "multiclass", target, logits)
+
+    def loss(v) -> float:
+        return -np.log(softmax(v[:3] * logits + np.r_[0, v[3:]], axis=1)[target == 1]).sum()
+
+    best = minimize(loss, np.r_[1, 1, 1, 0, 0], method="Nelder-Mead", options={"maxiter": 20_000, "xatol": 1e-8, "fatol": 1e-9}).x
+    assert fitted.slope == pytest.approx(best[:3], abs=1e-3)
+    assert np.diff(fitted.bias) == pytest.approx(np.diff(np.r_[0, best[3:]]), abs=1e-3)
+
+
+@pytest.mark.parametrize("method", ["temperature", "platt"])
+def test_every_label_has_its_own_scale(method) -> None:
+    target, logits = confident(500, 0)
+    alone = fit(method, "binary", target, np.stack([np.zeros(500), logits[:, 1]], axis=1))(logits)[:, 1]
+    unknown = np.where(np.arange(500) < 100, np.nan, target[:, 1])
+    both = fit(method, "multilabel", np.c_[target[:, 1], unknown], np.c_[logits[:, 1], logits[:, 1]])(
+        np.c_[logits[:, 1], logits[:, 1]]
+    )
+    assert both[:, 0] == pytest.approx(alone, abs=1e-4)
+    assert np.abs(both[:, 1] - alone).max() > 1e-4
