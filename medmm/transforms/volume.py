@@ -1,6 +1,6 @@
 """A volume to the fixed grid a network reads: one resampling, then windows.
 
-Orientation, spacing, crop and pad happen in a single separable linear resampling with
+Orientation, spacing, crop and pad happen in a single separable linear resampling (`resampling`) with
 antialiasing, because the target grid is axis-aligned and so are nearly all scans. An oblique scan
 takes MONAI's `SpatialResample` instead. The result is a MONAI `MetaTensor`, so MONAI transforms
 and networks see voxels with their affine.
@@ -9,7 +9,7 @@ and networks see voxels with their affine.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from pydantic import ConfigDict
 from medmm.errors import ScopeError
 from medmm.geometry import Grid
 from medmm.study import Notice, Volume
-from medmm.types import AnyArray, FloatArray, Unit
+from medmm.transforms.resampling import is_aligned, sample_aligned
+from medmm.types import FloatArray, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +27,8 @@ if TYPE_CHECKING:
     from monai.data import MetaTensor
 
 PAD = {"HU": -1000.0, "intensity": 0.0}
-_ALIGNED = 0.9999  # cosine: closer than 0.8 degrees to the axes, separable resampling moves nothing noticeably
-_EDGE = 0.5 + 1e-6  # voxels beyond the outermost centre that still belong to it, rounding apart
 _MULTIPLE = 8  # networks halve a few times
 _COVERED = 0.5  # of a typical study's extent; less is another kind of scan
-_SLAB = 16  # resampled slices held at a time
 _CUT = 1.25  # times the field of view; a larger scan loses a fifth of its width unread
 
 
@@ -101,8 +99,11 @@ def resample(volume: Volume, recipe: VolumeRecipe, device: torch.device | str = 
 
     _refuse_other_kind(volume, recipe)
     target = volume.grid.centred(recipe.spacing, recipe.shape)
-    aligned = np.abs(volume.grid.directions).max(axis=0).min() > _ALIGNED
-    values = (_resample_aligned if aligned else _resample_oblique)(volume, target, recipe, device)
+    if is_aligned(volume.grid):
+        pad = PAD.get(recipe.unit, 0.0)
+        values = sample_aligned(volume.array[0], volume.grid, target, pad, antialias=recipe.antialias, device=device)
+    else:
+        values = _resample_oblique(volume, target, recipe, device)
     whole = values.clamp_(-32768, 32767).round_().to(torch.int16)[None].contiguous()
     return MetaTensor(whole, affine=torch.from_numpy(target.affine)), _coverage_notices(volume.grid, recipe)
 
@@ -117,9 +118,11 @@ def to_channels(hu: torch.Tensor, windows: Sequence[tuple[float, float]]) -> tor
     Returns:
         (B, len(windows), R, A, S) float32 in -1..1.
     """
-    values = hu.float()
-    channels = [((values - low) * (2 / (high - low)) - 1).clamp_(-1, 1) for low, high in windows]
-    return torch.cat(channels, dim=1)
+    channels = torch.empty((len(hu), len(windows), *hu.shape[2:]), device=hu.device)
+    for channel, (low, high) in enumerate(windows):
+        part = channels[:, channel].copy_(hu[:, 0])
+        part.sub_(low).mul_(2 / (high - low)).sub_(1).clamp_(-1, 1)
+    return channels
 
 
 def _extent_ras(grid: Grid) -> FloatArray:
@@ -156,88 +159,6 @@ def _coverage_notices(grid: Grid, recipe: VolumeRecipe) -> list[Notice]:
         usual = " x ".join(f"{f:.0f}" for f in field)
         return [Notice("W_LARGE_FIELD", f"The scan covers {shown} mm; only the middle {usual} mm are read.")]
     return []
-
-
-class _Taps(NamedTuple):
-    """Linear interpolation along one axis: target voxel m is the sum over t of weight[t, m] * source[place[t, m]]."""
-
-    place: torch.Tensor  # (T, M) int64
-    weight: torch.Tensor  # (T, M) float32
-    outside: torch.Tensor  # (M,) bool, targets that lie beyond the source
-
-
-def _resample_aligned(volume: Volume, target: Grid, recipe: VolumeRecipe, device: torch.device | str) -> torch.Tensor:
-    """Separable linear resampling of (1, I, J, K) to the target's (R, A, S), float32 on `device`."""
-    source, pad = _as_tensor(volume.array[0]), PAD.get(recipe.unit, 0.0)
-    patient = volume.grid.patient_axes
-    taps = [_taps(volume.grid, target, voxel, patient[voxel], recipe.antialias, device) for voxel in range(3)]
-    # From the axis that lies farthest apart in memory to the contiguous one: slabs are then cut without gathering.
-    order = sorted(range(3), key=source.stride, reverse=True)
-    values = _separable(source.permute(order), [taps[voxel] for voxel in order], device)
-    values = values.permute([order.index(patient.index(axis)) for axis in range(3)])
-    for voxel, along in enumerate(taps):
-        values.index_fill_(patient[voxel], along.outside.nonzero()[:, 0], pad)
-    return values
-
-
-def _separable(source: torch.Tensor, taps: Sequence[_Taps], device: torch.device | str) -> torch.Tensor:
-    """Resample each axis of (N0, N1, N2), a few outer slices at a time.
-
-    Only a slab is ever held as floating point, so a whole-body scan costs little more than its own bytes.
-    """
-    outer, middle, inner = taps
-    rows, columns = _reached(middle.place), _reached(inner.place)
-    slabs = []
-    for place, weight in zip(torch.split(outer.place, _SLAB, 1), torch.split(outer.weight, _SLAB, 1), strict=True):
-        planes = _reached(place)
-        slab = source[planes, rows, columns].to(device).float()
-        slab = _along(slab, 0, place - planes.start, weight)
-        slab = _along(slab, 1, middle.place - rows.start, middle.weight)
-        slabs.append(_along(slab, 2, inner.place - columns.start, inner.weight))
-    return torch.cat(slabs)
-
-
-def _as_tensor(array: AnyArray) -> torch.Tensor:
-    """The same memory as a tensor, a copy only where torch cannot have it (flipped or read-only)."""
-    return torch.from_numpy(array if min(array.strides) > 0 and array.flags.writeable else array.copy())
-
-
-def _reached(place: torch.Tensor) -> slice:
-    return slice(int(place.min()), int(place.max()) + 1)
-
-
-def _along(values: torch.Tensor, axis: int, place: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The weighted sum of taps (T, M) along one axis, which then has M voxels."""
-    shape = [-1 if a == axis else 1 for a in range(3)]
-    total = values.index_select(axis, place[0]).mul_(weight[0].view(shape))
-    for which, share in zip(place[1:], weight[1:], strict=True):
-        total.addcmul_(values.index_select(axis, which), share.view(shape))
-    return total
-
-
-def _taps(grid: Grid, target: Grid, voxel: int, patient: int, antialias: bool, device: torch.device | str) -> _Taps:
-    """Triangle-filter taps from one source axis to the patient axis it runs along.
-
-    Args:
-        grid: Of the source.
-        target: Axis-aligned RAS+.
-        voxel: Source axis.
-        patient: Patient axis.
-        antialias: Widen the triangle to the target's spacing where that is larger.
-        device: Where to put them.
-    """
-    size, step = grid.shape[voxel], float(grid.affine[patient, voxel])
-    origin = grid.centre[patient] - step * (size - 1) / 2  # a slight tilt then cancels in the middle
-    places = target.affine[patient, patient] * np.arange(target.shape[patient]) + target.affine[patient, 3]
-    centres = (places - origin) / step
-    reach = max(target.spacing[patient] / abs(step), 1.0) if antialias else 1.0
-    index = np.floor(centres - reach).astype(np.int64)[None] + np.arange(1, int(np.ceil(2 * reach)) + 1)[:, None]
-    weight = np.clip(1 - np.abs(index - centres) / reach, 0, None)
-    weight[(index < 0) | (index >= size)] = 0.0
-    weight /= np.maximum(weight.sum(0), 1e-12)
-    outside = (centres < -_EDGE) | (centres > size - 1 + _EDGE)
-    index, weight = np.clip(index, 0, size - 1), weight.astype(np.float32)
-    return _Taps(*(torch.from_numpy(a).to(device) for a in (index, weight, outside)))
 
 
 def _resample_oblique(volume: Volume, target: Grid, recipe: VolumeRecipe, device: torch.device | str) -> torch.Tensor:
