@@ -100,9 +100,20 @@ def _folder_entries(root: Path) -> list[Entry]:
     return entries
 
 
+class _BoundedFile(io.BufferedReader):
+    """A file that is never asked for more than it has: Python sets aside whatever a damaged header asks for."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(io.FileIO(file))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if size is None or size < 0 else min(size, max(self._size - self.tell(), 0)))
+
+
 def _open_file(file: Path) -> BinaryIO:
     try:
-        return file.open("rb")
+        return _BoundedFile(file)
     except OSError:
         msg = "Expected readable files; one cannot be opened. Check its permissions, or whether it is still there."
         raise NoImageError(msg) from None

@@ -60,8 +60,11 @@ def confined(task: Task, allowance: Allowance | None = None) -> Task:
 
 
 def preload() -> None:
-    """Import what readers need, so that no child has to."""
-    for name in ("medmm.sources.spool", "nibabel", "PIL.Image", "pydicom.pixels.decoders"):
+    """Import and make what readers need, so that no child has to."""
+    from medmm.sources.spool import schema
+
+    schema()
+    for name in ("nibabel", "PIL.Image", "pydicom.pixels.decoders"):
         import_module(name)
 
 

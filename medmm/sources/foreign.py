@@ -30,5 +30,7 @@ def foreign_bytes(message: str) -> Iterator[None]:
     except MemoryError:
         msg = "Expected to read the study within the memory there is; it needs more. Point to a smaller study."
         raise BudgetError(msg) from None
-    except Exception:  # foreign bytes: whatever is thrown means the same thing
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException:  # whatever is thrown means the same thing; codecs written in Rust throw no Exception
         raise CorruptError(message) from None

@@ -39,15 +39,21 @@ class _About:
     rate: int | None
 
 
+@cache
+def schema() -> TypeAdapter[_About]:
+    """What a study's JSON is checked against; made once, which takes a moment."""
+    return TypeAdapter(_About)
+
+
 def write_study(study: Study, folder: Path) -> None:
     """Write volumes and the recording as `.npy`, the rest as JSON. Note and values, which need no reading, are not written."""
     for index, volume in enumerate(study.volumes):
-        np.save(folder / f"volume{index}.npy", np.ascontiguousarray(volume.array), allow_pickle=False)
+        np.save(folder / f"volume{index}.npy", volume.array, allow_pickle=False)  # in whichever order it lies in memory
     volumes = tuple(_VolumeAbout(tuple(map(tuple, v.grid.affine.tolist())), v.unit, v.modality) for v in study.volumes)
     if study.recording is not None:
         np.save(folder / _RECORDING, study.recording.samples, allow_pickle=False)
     about = _About(volumes, study.notices, study.provenance, study.recording.rate if study.recording else None)
-    (folder / _ABOUT).write_bytes(_schema().dump_json(about))
+    (folder / _ABOUT).write_bytes(schema().dump_json(about))
 
 
 def read_study(folder: Path) -> Study:
@@ -58,7 +64,7 @@ def read_study(folder: Path) -> Study:
         WorkerError: If it is not what `write_study` writes.
     """
     try:
-        about = _schema().validate_json((folder / _ABOUT).read_bytes())
+        about = schema().validate_json((folder / _ABOUT).read_bytes())
         volumes = tuple(_volume(folder / f"volume{i}.npy", entry) for i, entry in enumerate(about.volumes))
         recording = None if about.rate is None else Recording(np.load(folder / _RECORDING, allow_pickle=False), about.rate)
     except FileNotFoundError:
@@ -70,11 +76,6 @@ def read_study(folder: Path) -> Study:
         msg = "Expected a checked study from the reading process; got something else. Open it again."
         raise WorkerError(msg) from None
     return Study(volumes=volumes, notices=about.notices, provenance=about.provenance, recording=recording)
-
-
-@cache
-def _schema() -> TypeAdapter[_About]:
-    return TypeAdapter(_About)
 
 
 def _volume(file: Path, about: _VolumeAbout) -> Volume:

@@ -57,6 +57,19 @@ def test_entries_come_sorted_and_can_be_read_in_parts(build: Build) -> None:
         assert [(e.name, e.size, e.head(2), e.read()) for e in entries] == [("a/1", 3, b"on", b"one"), ("b/2", 3, b"tw", b"two")]
 
 
+def test_a_file_is_never_asked_for_more_than_it_has(tmp_path: Path) -> None:
+    """A damaged header states an element of 64 GB; Python would set them aside before reading."""
+    (tmp_path / "a").write_bytes(b"0123456789")
+    with open_entries(tmp_path / "a") as entries, entries[0].open() as file:
+        assert file.read(4) == b"0123"
+        assert file.read(64 << 30) == b"456789"
+        assert file.read(64 << 30) == b""
+        file.seek(20)
+        assert file.read(5) == b""
+        file.seek(2)
+        assert (file.read(), file.read(None)) == (b"23456789", b"")
+
+
 def test_litter_of_operating_systems_is_not_counted(ct: Make, save: Save, zipped: Callable) -> None:
     folder = save(ct(3))
     (folder / ".DS_Store").write_bytes(b"x")
