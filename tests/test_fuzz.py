@@ -19,4 +19,5 @@ def test_mutated_files_are_studies_within_limits_or_typed_errors() -> None:
     assert sum(report["outcomes"].values()) == report["files"] == COUNT
     kinds = {outcome.partition(" ")[0] for outcome in report["outcomes"]}
     assert kinds == {"dicom", "series", "zip", "nifti", "png", "jpeg", "note", "audio"}
-    assert {f"{kind} read" for kind in kinds} <= set(report["outcomes"])  # the mutants are not all hopeless
+    # The mutants are not all hopeless; a zip, whose checksums see everything, nearly always is.
+    assert {f"{kind} read" for kind in kinds - {"zip"}} <= set(report["outcomes"])
