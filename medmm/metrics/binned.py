@@ -7,14 +7,17 @@ calibrated model has gaps by chance alone, the more the fewer samples a bin hold
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
+from scipy.sparse import csr_array, vstack
 
-from medmm.metrics.column import Column, by_column
+from medmm.metrics.column import Column, by_column, column
 from medmm.metrics.family import Metric, PerLabel
+from medmm.metrics.runs import narrow, sums_of_runs
 from medmm.metrics.scores import Scores
 from medmm.types import FloatArray, IntArray
 
@@ -33,7 +36,7 @@ _CERTAIN = "needs at least one sample and no group of samples that are all certa
 
 
 class Bins(NamedTuple):
-    """Weighted sums over samples in each bin, each (B, R)."""
+    """Weighted sums over samples in each bin, each (B, R), or (B, L, R) of several labels."""
 
     weight: FloatArray
     positive: FloatArray
@@ -48,10 +51,44 @@ def bin_index(p: FloatArray, bins: int, binning: Binning) -> IntArray:
     return np.asarray(-(-lowest * bins // len(p)) - 1)
 
 
-def equal_width(column: Column, weights: FloatArray, bins: int) -> Bins:
-    """Right-closed bins of equal width on [0, 1]."""
-    starts = np.r_[0, np.searchsorted(column.p, _inner_edges(bins), side="right")]
-    return Bins(*(column.sums(v, starts, weights) for v in (np.ones_like(column.p), column.y, column.p)))
+@dataclass(frozen=True, slots=True, eq=False)
+class WidthBins:
+    """The sparse sums over right-closed bins of equal width on [0, 1], of L labels.
+
+    Attributes:
+        whole: Rows by what (samples, positives), bin and label.
+        probability: Rows by bin and label.
+        labels: L.
+    """
+
+    whole: csr_array
+    probability: csr_array
+    labels: int
+
+    @classmethod
+    def of(cls, columns: Sequence[Column], samples: int, bins: int) -> WidthBins:
+        """Bin once.
+
+        Args:
+            columns: Labels.
+            samples: n, how many weights there are.
+            bins: B.
+        """
+        inner = [np.searchsorted(c.p, _inner_edges(bins), side="right") for c in columns]
+        edges = np.stack([np.r_[0, i, len(c.p)] for i, c in zip(inner, columns, strict=True)], axis=1)
+        edges = edges + np.cumsum([0, *(len(c.p) for c in columns)])[:-1]
+        rows, y, p = (np.concatenate([getattr(c, name) for c in columns]) for name in ("rows", "y", "p"))
+        starts, ends = edges[:-1].ravel(), edges[1:].ravel()
+        count = sums_of_runs(rows, starts, ends, samples)
+        positive = sums_of_runs(rows, starts, ends, samples, y.astype(np.float32))
+        positive.eliminate_zeros()
+        return cls(vstack([count, positive], format="csr"), sums_of_runs(rows, starts, ends, samples, p), len(columns))
+
+    def sums(self, weights: FloatArray) -> Bins:
+        """Each (B, L, R)."""
+        shape = (-1, self.labels, weights.shape[1])
+        weight, positive = np.split((self.whole @ narrow(weights)).astype(np.float64), 2)
+        return Bins(weight.reshape(shape), positive.reshape(shape), (self.probability @ weights).reshape(shape))
 
 
 def ranked(column: Column, weights: FloatArray) -> Bins:
@@ -119,11 +156,10 @@ def hosmer_lemeshow(groups: Bins) -> FloatArray:
     return np.where(groups.weight.sum(0) > 0, term.sum(0), np.nan)
 
 
-def width_errors(column: Column, weights: FloatArray, bins: int = ECE_BINS) -> FloatArray:
-    """(3, R) ECE, its l2 form and the largest gap, in bins of equal width."""
-    found = equal_width(column, weights, bins)
-    total = found.weight.sum(0)
-    return np.stack([gaps(found, total, "l1"), gaps(found, total, "l2"), gaps(found, total, "max")])
+def width_errors(bins: Bins) -> FloatArray:
+    """(3, ...) ECE, its l2 form and the largest gap, of sums (B, ...)."""
+    total = bins.weight.sum(0)
+    return np.stack([gaps(bins, total, "l1"), gaps(bins, total, "l2"), gaps(bins, total, "max")])
 
 
 def mass_errors(column: Column, weights: FloatArray, bins: int = MASS_BINS) -> FloatArray:
@@ -150,8 +186,14 @@ class TopLabel:
         """(1, R)."""
         if scores.kind == "multilabel":
             return np.empty((0, weights.shape[1]))
-        found = equal_width(scores.cached("top label", lambda: _top_label(scores)), weights, self.bins)
-        return gaps(found, found.weight.sum(0), "l1")[None]
+        made = scores.cached("width bins of the top label", lambda: WidthBins.of([_top_label(scores)], len(scores), self.bins))
+        found = made.sums(weights)
+        return gaps(found, found.weight.sum(0), "l1")
+
+
+def _width_bins(scores: Scores) -> WidthBins:
+    columns = [column(scores, k) for k in scores.positives]
+    return scores.cached("width bins", lambda: WidthBins.of(columns, len(scores), ECE_BINS))
 
 
 def _top_label(scores: Scores) -> Column:
@@ -183,7 +225,7 @@ EQUAL_WIDTH = PerLabel(
         Metric(f"ece_l2[equal_width,{ECE_BINS}]", "lower", _EMPTY, 0, 1, null=True),
         Metric(f"mce[equal_width,{ECE_BINS}]", "lower", _EMPTY, 0, 1, null=True),
     ),
-    by_column(width_errors),
+    lambda scores, weights: width_errors(_width_bins(scores).sums(weights)),
 )
 EQUAL_MASS = PerLabel(
     (

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medmm.metrics.family import Metric, label_name, macro_name
+from medmm.metrics.runs import narrow
 from medmm.metrics.scores import Scores
 from medmm.metrics.undefined import nan_mean, ratio
 from medmm.types import FloatArray
@@ -52,7 +53,8 @@ class Rate(NamedTuple):
 
 def counts(scores: Scores, weights: FloatArray) -> Counts:
     """True and false positives and negatives of each class, unknown labels left out."""
-    tp, called, true, total = (scores.cached("confusion", lambda: _indicators(scores)) @ weights).reshape(4, -1, weights.shape[1])
+    sums = scores.cached("confusion", lambda: _indicators(scores)) @ narrow(weights)
+    tp, called, true, total = sums.astype(np.float64).reshape(4, -1, weights.shape[1])
     return Counts(tp, called - tp, true - tp, total - called - true + tp)
 
 
@@ -161,7 +163,7 @@ def _indicators(scores: Scores) -> FloatArray:
     known = ~np.isnan(scores.target)
     truth = np.where(known, scores.target, 0.0)
     called = scores.called & known
-    return np.ascontiguousarray(np.concatenate([truth * called, called, truth, known], axis=1, dtype=np.float64).T)
+    return np.ascontiguousarray(np.concatenate([truth * called, called, truth, known], axis=1, dtype=np.float32).T)
 
 
 def _balanced_accuracy(c: Counts, *, multilabel: bool) -> FloatArray:

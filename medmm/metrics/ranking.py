@@ -6,8 +6,7 @@ themselves. One sparse matrix, made once, gives them for all labels and a block 
 positives need not be told apart, so that the cost after that is one of positives, not of samples.
 
 Groups are laid out in chunks of `_STEPS`: a walk takes one group of every chunk at a time, having begun each at what
-lies above it. That makes a cumulative sum a few vector operations. Sums of whole numbers below 2^24 are exact in
-single precision, which the sparse product uses; all else is double.
+lies above it. That makes a cumulative sum a few vector operations.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from medmm.metrics.family import Metric, PerLabel
+from medmm.metrics.runs import narrow, sums_of_runs
 from medmm.metrics.scores import Scores
 from medmm.metrics.undefined import nan_mean, ratio
 from medmm.types import FloatArray, IntArray
 
 _STEPS = 32
-_SINGLE_LIMIT = 2.0**24
 
 _ONE_CLASS = "needs both classes among the samples"
 _NO_POSITIVE = "the class does not occur"
@@ -92,12 +91,12 @@ class Ranking:
             np.array([[b[-1, -1] if len(b) else 0, len(order)] for order, b in zip(orders, bounds, strict=True)]) + offsets[:, None]
         )
         starts, ends = np.concatenate([(runs if ties else runs[:, :2]).reshape(2, -1), tails.T], axis=1)
-        operator = _sums_of_runs(np.concatenate(orders), starts, ends, len(questions[0][0]))
+        operator = sums_of_runs(np.concatenate(orders), starts, ends, len(questions[0][0]))
         return cls(operator, np.cumsum([0, *chunks])[:-1], sum(chunks), ties)
 
     def walk(self, weights: FloatArray) -> Walk:
         """Begin at the top, for whole-number weights (n, R)."""
-        sums = self.operator @ _narrow(weights)
+        sums = self.operator @ narrow(weights)
         planes = sums[: -len(self.first)].reshape(-1, _STEPS, self.chunks, weights.shape[1])
         hits, negatives = planes[1].sum(0).astype(np.float64), planes[0].sum(0).astype(np.float64)
         if self.ties:
@@ -211,18 +210,3 @@ def _in_chunks(bounds: IntArray) -> IntArray:
     padded[: len(bounds)] = bounds
     before, start, first, end = padded.reshape(chunks, _STEPS, 4).transpose(2, 1, 0)
     return np.stack([np.stack([before, first, start]), np.stack([start, end, first])])
-
-
-def _sums_of_runs(order: IntArray, starts: IntArray, ends: IntArray, n: int) -> csr_array:
-    """Operator whose row i adds up the samples `order[starts[i]:ends[i]]` of n."""
-    lengths = ends - starts
-    bounds = np.r_[0, np.cumsum(lengths)]
-    places = np.repeat(starts - bounds[:-1], lengths) + np.arange(bounds[-1])
-    ones = np.ones(len(places), dtype=np.float32)
-    return csr_array((ones, order[places].astype(np.int32), bounds.astype(np.int32)), shape=(len(starts), n))
-
-
-def _narrow(weights: FloatArray) -> FloatArray:
-    """In single precision where every sum of theirs is exact in it."""
-    exact = weights.sum(0).max(initial=0) < _SINGLE_LIMIT and (weights == np.rint(weights)).all()
-    return weights.astype(np.float32) if exact else weights

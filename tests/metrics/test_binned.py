@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medmm.metrics import Scores, point
-from medmm.metrics.binned import TopLabel, bin_index, mass_errors, width_errors
+from medmm.metrics.binned import TopLabel, WidthBins, bin_index, mass_errors, width_errors
 from medmm.metrics.column import column
 from medmm.types import FloatArray
 
@@ -16,7 +16,8 @@ KINDS = pytest.mark.parametrize("kind", ["smooth", "ties", "certain", "constant"
 
 def in_width_bins(scores: Scores, bins: int, index: int = 1) -> list[float]:
     """ECE, its l2 form, largest gap."""
-    return width_errors(column(scores, index), np.ones((len(scores), 1)), bins)[:, 0].tolist()
+    made = WidthBins.of([column(scores, index)], len(scores), bins)
+    return width_errors(made.sums(np.ones((len(scores), 1))))[:, 0, 0].tolist()
 
 
 def gaps_by_hand(y: FloatArray, p: FloatArray, bins: int) -> list[tuple[int, float]]:
@@ -132,5 +133,5 @@ def test_hosmer_lemeshow_is_undefined_where_certainty_is_wrong_and_0_where_it_is
 def test_no_known_label_gives_no_error(make) -> None:
     scores = make("multilabel", np.full((4, 1), np.nan), np.full((4, 1), 0.5))
     ones = np.ones((4, 1))
-    assert np.isnan(width_errors(column(scores, 0), ones)).all()
+    assert np.isnan(width_errors(WidthBins.of([column(scores, 0)], 4, 15).sums(ones))).all()
     assert np.isnan(mass_errors(column(scores, 0), ones)).all()
