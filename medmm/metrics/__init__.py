@@ -75,8 +75,9 @@ def catalogue(scores: Scores, only: Collection[str] | None = None) -> Catalogue:
     every = scores.cached("catalogue", lambda: _catalogue(scores))
     if only is None:
         return every
-    _check_known(only, [m.name for _, metrics in every for m in metrics])
-    kept = ((family, tuple(m for m in metrics if m.name in only)) for family, metrics in every)
+    wanted = frozenset(only)
+    _check_known(wanted, [m.name for _, metrics in every for m in metrics])
+    kept = ((family, tuple(m for m in metrics if m.name in wanted)) for family, metrics in every)
     return [(family, metrics) for family, metrics in kept if metrics]
 
 
@@ -125,12 +126,11 @@ def _catalogue(scores: Scores) -> Catalogue:
     return found
 
 
-def _check_known(only: Collection[str], known: list[str]) -> None:
-    for name in only:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            msg = f"Expected the name of a metric; got {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
-            raise KeyError(msg)
+def _check_known(wanted: frozenset[str], known: list[str]) -> None:
+    for name in sorted(wanted.difference(known)):
+        near = difflib.get_close_matches(name, known, n=1)
+        msg = f"Expected the name of a metric; got {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+        raise KeyError(msg)
 
 
 def _lanes(weights: AnyArray) -> Iterator[FloatArray]:

@@ -87,10 +87,8 @@ class Ranking:
         runs = np.concatenate([_in_chunks(b) + offset for b, offset in zip(bounds, offsets, strict=True)], axis=-1)
         chunks = [max(1, -(-len(b) // _STEPS)) for b in bounds]
         ties = bool((runs[0, 2] < runs[1, 2]).any())
-        tails = (
-            np.array([[b[-1, -1] if len(b) else 0, len(order)] for order, b in zip(orders, bounds, strict=True)]) + offsets[:, None]
-        )
-        starts, ends = np.concatenate([(runs if ties else runs[:, :2]).reshape(2, -1), tails.T], axis=1)
+        below = np.array([[b[-1, -1] if len(b) else 0 for b in bounds], [len(order) for order in orders]]) + offsets
+        starts, ends = np.concatenate([(runs if ties else runs[:, :2]).reshape(2, -1), below], axis=1)
         operator = sums_of_runs(np.concatenate(orders), starts, ends, len(questions[0][0]))
         return cls(operator, np.cumsum([0, *chunks])[:-1], sum(chunks), ties)
 
