@@ -128,7 +128,7 @@ def test_results_are_committed() -> None:
 
 def comparable(results: Results) -> dict[str, Any]:
     """What scoring the predictions file again must give: of a run's results all but what only the run knew."""
-    content = results.model_dump(exclude={"medmm"})
+    content = results.model_dump(exclude={"medmm", "environment"})
     if results.source["type"] == "run":
         for part in ("source", "model", "notes"):
             del content[part]
@@ -175,4 +175,4 @@ def test_a_shipped_model_carries_its_committed_results(path) -> None:
 def test_a_shipped_card_quotes_the_results(path) -> None:
     results, card = read_results(path), (path.parent / "card.md").read_text(encoding="utf-8")
     found = results.arms[0].metrics["auroc"]
-    assert f"| full | {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] |" in card
+    assert f"| full | {results.arms[0].n} | {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] |" in card

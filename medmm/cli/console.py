@@ -152,3 +152,21 @@ def _bars(console: Any) -> Any:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(""), TimeElapsedColumn(),
                TimeRemainingColumn())  # fmt: skip
     return Progress(*columns, console=console)
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[str], None]]:
+    """On stderr each phase of some work as it ends, with its seconds."""
+    running: list[tuple[str, float]] = []
+
+    def end() -> None:
+        if running:
+            name, start = running.pop()
+            typer.echo(f"{name}: {time.perf_counter() - start:.1f} s", err=True)
+
+    def begin(name: str) -> None:
+        end()
+        running.append((name, time.perf_counter()))
+
+    yield begin
+    end()

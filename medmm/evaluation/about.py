@@ -28,6 +28,11 @@ Status = Literal["started", "finished", "failed", "cancelled"]
 _GIT_SECONDS = 5
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (folder / FILE).is_file()
+
+
 def read_about(folder: Path) -> dict[str, Any]:
     """The content of `run.json`.
 

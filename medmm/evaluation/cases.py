@@ -6,12 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medmm.errors import LeakageError, TaskError
+from medmm.evaluation.partition import FILE
 from medmm.evaluation.predictions import is_reserved
 from medmm.sources.cohort import Case, Cohort
 from medmm.table import read_rows, write_csv
-
-PARTITION = "partition.csv"
-"""In a run folder: who and what the model was fitted and tuned on."""
 
 _FITTING = ("train", "val")
 
@@ -70,7 +68,7 @@ def write_partition(model: Path, predicted: str, run: Path) -> None:
         if side.split != predicted
     ]
     if rows:
-        write_csv(run / PARTITION, list(rows[0]), rows)
+        write_csv(run / FILE, list(rows[0]), rows)
 
 
 def _refuse_fitted(patients: set[str], recorded: dict[str, Side], split: str) -> None:

@@ -10,12 +10,18 @@ from typing import Any
 
 from medmm.errors import PredictionsError
 from medmm.evaluation.about import read_about
+from medmm.evaluation.partition import Member, read_members
 from medmm.store import FULL_ARM, Record, RunStore
 from medmm.table import Row, read_rows, write_rows
 from medmm.types import Kind
 
+UNCERTAIN = -1.0
+"""A label that whoever made the reference standard was not sure of; the task says what it counts as."""
+
 _RESERVED = {"sample_id", "patient_id", "arm", "pattern", "split", "label", "p", "called", "code", "message", "stage", "attempts",
              "image_sha256"}  # fmt: skip
+_UNCERTAIN_CELLS = ("-1", "-1.0", "u")
+_CELLS = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "": None, **dict.fromkeys(_UNCERTAIN_CELLS, UNCERTAIN)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Predictions:
         model: Name and digest of the model, empty for a file.
         decided: How `called` was decided, by arm; empty when the rows carry no decisions.
         prevalence: Share of each label in the training data, when known.
+        members: Samples of the other sides of the split, where they are known.
         notes: What had to be assumed in reading them.
     """
 
@@ -53,6 +60,7 @@ class Predictions:
     model: dict[str, str] = field(default_factory=dict)
     decided: dict[str, Decided] = field(default_factory=dict)
     prevalence: tuple[float, ...] | None = None
+    members: tuple[Member, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -79,6 +87,7 @@ def from_store(folder: str | Path) -> Predictions:
         decided={arm: Decided(d["policy"], d["split"], _maybe_tuple(d["values"])) for arm, d in about["decided"].items()},
         prevalence=_maybe_tuple(about["prevalence"]),
         notes=tuple(about.get("notes", ())),
+        members=read_members(folder),
     )
 
 
@@ -201,13 +210,15 @@ def _record(row: Row, position: int, kind: Kind, labels: tuple[str, ...]) -> Rec
 def _target(row: Row, kind: Kind, labels: tuple[str, ...]) -> tuple[float | None, ...]:
     if kind == "multilabel":
         cells = [row[f"label__{name}"] for name in labels]
-        if any(c not in ("", "0", "1", "0.0", "1.0") for c in cells):
-            msg = "Expected 0, 1 or nothing in label__<name> columns; got something else."
+        if any(c not in _CELLS for c in cells):
+            msg = "Expected 0, 1, -1 or u (uncertain) or nothing in label__<name> columns; got something else."
             raise PredictionsError(msg)
-        return tuple(float(c) if c else None for c in cells)
+        return tuple(_CELLS[c] for c in cells)
     if not row["label"]:
         return (None,) * len(labels)
     if row["label"] not in labels:
+        if row["label"] in _UNCERTAIN_CELLS:
+            return (UNCERTAIN,) * len(labels)
         msg = f"Expected labels among {', '.join(labels)}; the file has another one. State the labels in a task."
         raise PredictionsError(msg)
     return tuple(float(row["label"] == name) for name in labels)
@@ -258,7 +269,8 @@ def _to_row(record: Record, names: tuple[str, ...], *, multilabel: bool) -> dict
     if multilabel:
         row |= {f"label__{n}": None if t is None else int(t) for n, t in zip(names, record.target, strict=True)}
     else:
-        row["label"] = next((n for n, t in zip(names, record.target, strict=True) if t), "")
+        true = next((n for n, t in zip(names, record.target, strict=True) if t), "")
+        row["label"] = _UNCERTAIN_CELLS[-1] if UNCERTAIN in record.target else true
     row |= {f"p__{n}": float(v) for n, v in zip(names, record.probability, strict=False)}
     return row | {f"logit__{n}": float(v) for n, v in zip(names, record.logit, strict=False)} | record.columns
 

@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from medmm.errors import TaskError
+from medmm.evaluation.policies import (
+    ComparisonPolicy,
+    ConformalPolicy,
+    IntervalPolicy,
+    RecalibrationPolicy,
+    Strict,
+    SubgroupPolicy,
+    ThresholdPolicy,
+    Unit,
+)
 from medmm.study import Quantity
 from medmm.types import Kind
 
 _MAX_BYTES = 1 << 20
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ThresholdPolicy(_Strict):
-    """How probabilities become decisions.
-
-    Attributes:
-        policy: `stated` takes the decisions that come with the predictions; `max_f1_macro` chooses on
-            `split`; `fixed` uses `value` for every label.
-        split: Where `max_f1_macro` chooses; the scored split is refused.
-        value: Threshold of `fixed`.
-    """
-
-    policy: Literal["stated", "max_f1_macro", "fixed"] = "stated"
-    split: str = "val"
-    value: float = Field(default=0.5, ge=0, le=1)
-
-
-class IntervalPolicy(_Strict):
-    """Patient-clustered percentile bootstrap."""
-
-    replicates: int = Field(default=1000, ge=100, le=100_000)
-    seed: int = 0
-    level: float = Field(default=0.95, gt=0.5, lt=1)
-
-
-class Task(_Strict):
+class Task(Strict):
     """One question asked of one set of patients.
 
     Attributes:
@@ -54,8 +39,17 @@ class Task(_Strict):
         cohort_sha256: Digest the table must have.
         split: Side that is scored.
         values: Columns of the cohort that hold tabular values, with unit and believable bounds.
-        thresholds, intervals: Policies.
+        unit: What one sample is, how rows are aggregated to it, and the site column.
+        uncertain: What an uncertain label (`-1` or `u`) counts as.
+        ablations: Arms to score beside `full`, e.g. `image`; all that are there when empty.
+        thresholds, recalibration, conformal: Fitted on another split than the scored one.
+        metrics: Names, or their part before the bracket, to report; all when empty.
+        prevalence: Of the positive class, or of each label, where the model is to be used: gives PPV and
+            NPV adjusted to it.
+        intervals, subgroups, comparison: Policies.
+        gate: Rules that `medmm eval gate` checks.
         intended_use: Author's statement, printed in reports.
+        statements: What else only the author can say, by checklist key, e.g. `reference_standard`.
         supersedes: Name and version of the task this one replaces.
     """
 
@@ -68,15 +62,32 @@ class Task(_Strict):
     cohort_sha256: str | None = None
     split: str = "test"
     values: tuple[Quantity, ...] = ()
+    unit: Unit = Unit()
+    uncertain: Literal["ignore", "negative", "positive"] = "ignore"
+    ablations: tuple[str, ...] = ()
     thresholds: ThresholdPolicy = ThresholdPolicy()
+    recalibration: RecalibrationPolicy = RecalibrationPolicy()
+    conformal: ConformalPolicy = ConformalPolicy()
+    metrics: tuple[str, ...] = ()
+    prevalence: dict[str, float] = Field(default_factory=dict)
     intervals: IntervalPolicy = IntervalPolicy()
+    subgroups: SubgroupPolicy = SubgroupPolicy()
+    comparison: ComparisonPolicy = ComparisonPolicy()
+    gate: tuple[str, ...] = ()
     intended_use: str = ""
+    statements: dict[str, str] = Field(default_factory=dict)
     supersedes: str | None = None
 
     @model_validator(mode="after")
-    def _thresholds_not_on_test(self) -> Task:
-        if self.thresholds.policy == "max_f1_macro" and self.thresholds.split == self.split:
-            msg = "thresholds must be chosen on another split than the one that is scored"
+    def _nothing_is_fitted_on_the_scored_split(self) -> Task:
+        fitted = {
+            "thresholds": self.thresholds.fitted and self.thresholds.split,
+            "recalibration": self.recalibration.fitted and self.recalibration.split,
+            "conformal": bool(self.conformal.methods) and self.conformal.split,
+        }
+        wrong = [name for name, split in fitted.items() if split == self.split]
+        if wrong:
+            msg = f"{', '.join(wrong)} must be fitted on another split than the one that is scored"
             raise ValueError(msg)
         return self
 
@@ -93,11 +104,31 @@ class Task(_Strict):
         kept = "".join(c if (c.isalnum() and c.isascii()) or c in "_.-" else "-" for c in stem).lstrip("_.-")[:80]
         return cls(name=kept or "predictions")
 
+    @model_validator(mode="after")
+    def _prevalences_are_shares_of_labels(self) -> Task:
+        if any(not 0 < share < 1 for share in self.prevalence.values()):
+            msg = "prevalence must lie between 0 and 1"
+            raise ValueError(msg)
+        if self.labels and (unknown := set(self.prevalence) - set(self.labels)):
+            msg = f"prevalence names {', '.join(sorted(unknown))}, which is no label"
+            raise ValueError(msg)
+        return self
+
+    def altered(self, changes: Mapping[str, Mapping[str, Any]]) -> Task:
+        """The same task with parts stated otherwise; what is None stays as it is.
+
+        Raises:
+            TaskError: If the result breaks the contract.
+        """
+        stated = self.model_dump(exclude_defaults=True)
+        for part, values in changes.items():
+            stated[part] = stated.get(part, {}) | {key: value for key, value in values.items() if value is not None}
+        return _validated(stated)
+
     @property
     def digest(self) -> str:
-        """SHA-256 of the content."""
-        later = None if self.values else {"values"}  # fields added since tasks are hashed count when they are used
-        return hashlib.sha256(self.model_dump_json(exclude=later).encode()).hexdigest()
+        """SHA-256 of what was stated; defaults do not count, so that a new option leaves old tasks what they were."""
+        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
 
 
 def read_task(path: str | Path) -> Task:
@@ -116,14 +147,11 @@ def read_task(path: str | Path) -> Task:
         msg = "Expected a task file under 1 MB; got a larger one."
         raise TaskError(msg)
     try:
-        return Task.model_validate(yaml.safe_load(content) or {})
-    except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'task'}: {e['msg']}" for e in error.errors()[:5])
-        msg = f"Expected a task file that follows the contract; it does not: {where}."
-        raise TaskError(msg) from None
+        stated = yaml.safe_load(content) or {}
     except (yaml.YAMLError, ValueError, RecursionError):
         msg = "Expected YAML; the task file is not."
         raise TaskError(msg) from None
+    return _validated(stated)
 
 
 def find_cohort(task: Task, task_file: Path) -> Path:
@@ -142,3 +170,32 @@ def find_cohort(task: Task, task_file: Path) -> Path:
             msg = "Expected the cohort the task was written for; its SHA-256 differs. Restore it or write a new task."
             raise TaskError(msg)
     return path
+
+
+def _validated(stated: Any) -> Task:
+    try:
+        return Task.model_validate(stated)
+    except ValidationError as error:
+        where = "; ".join(_fault(e["loc"], e["msg"], e["type"]) for e in error.errors()[:5])
+        msg = f"Expected a task that follows the contract; it does not: {where}."
+        raise TaskError(msg) from None
+
+
+def _fault(where: Sequence[int | str], message: str, kind: str) -> str:
+    """One broken rule in words, with the nearest key where one is not known."""
+    known = _keys_at(where[:-1]) if kind == "extra_forbidden" else []
+    near = difflib.get_close_matches(str(where[-1]), known, n=1) if where else []
+    hint = f" Did you mean {near[0]}?" if near else ""
+    said = f"there is no such key.{hint}" if known else message
+    return f"{'.'.join(map(str, where)) or 'task'}: {said}"
+
+
+def _keys_at(where: Sequence[int | str]) -> list[str]:
+    """Keys of the part of a task that lies there."""
+    part: Any = Task
+    for step in where:
+        field = part.model_fields.get(step)
+        part = field.annotation if field else None
+        if not (isinstance(part, type) and issubclass(part, BaseModel)):
+            return []
+    return list(part.model_fields)

@@ -7,7 +7,8 @@ import csv
 import pytest
 
 from medmm.errors import TaskError
-from medmm.evaluation.cases import PARTITION, choose_cases, recorded_sides
+from medmm.evaluation.cases import choose_cases, recorded_sides
+from medmm.evaluation.partition import FILE
 from medmm.evaluation.predictions import from_store
 from medmm.evaluation.run import run_evaluation
 from medmm.sources.cohort import read_cohort
@@ -42,7 +43,7 @@ def test_a_run_keeps_the_images_it_saw_and_those_of_the_fitting_sides(phantom, t
         assert record.image_sha256 == cases[record.sample_id].open().volumes[0].sha256()
     sides = recorded_sides(tiny_model)
     expected = [(s, side.patient_id, side.split, side.image_sha256) for s, side in sides.items() if side.split != "test"]
-    assert [tuple(row.values()) for row in rows_of(run / PARTITION)] == expected
+    assert [tuple(row.values()) for row in rows_of(run / FILE)] == expected
 
 
 def test_a_model_folder_of_before_is_still_read(tiny_model, tmp_path) -> None:

@@ -15,6 +15,8 @@ from medmm.evaluation.task import Task
 from medmm.store import Record
 
 BINARY = ("no", "yes")
+MEASURED = ["accuracy", "auroc", "f1", "f1_weighted", "sensitivity", "brier", "log_loss", "ece", "cal_slope"]
+"""Enough to see; the slow ones have tests of their own."""
 
 
 def records(y, p, arm="full", split="", patients=None, called=None):
@@ -34,7 +36,7 @@ def predictions(*groups, **more):
 
 
 def task(**more):
-    return Task(name="t", **({"intervals": {"replicates": 200}} | more))
+    return Task(name="t", **({"intervals": {"replicates": 200, "dear_replicates": 50}, "metrics": MEASURED} | more))
 
 
 Y = [0, 0, 0, 1, 1, 0, 1, 0]
@@ -107,7 +109,7 @@ def test_every_sample_is_accounted_for() -> None:
 
 
 def test_only_the_split_of_the_task_is_scored() -> None:
-    other = [replace(r, sample_id="v" + r.sample_id, split="val") for r in records(Y, WORSE)]
+    other = [replace(r, sample_id="v" + r.sample_id, patient_id="v" + r.patient_id, split="val") for r in records(Y, WORSE)]
     results = score(predictions(records(Y, P, split="test"), other), task())
     assert (results.split, results.counts.total) == ("test", 8)
     assert score(predictions(records(Y, P)), task()).split == "all"
@@ -129,7 +131,7 @@ def test_thresholds_are_chosen_on_their_split_whatever_is_scored() -> None:
 
 def test_thresholds_chosen_on_scored_patients_are_refused() -> None:
     leaked = [*TUNING[:2], replace(TUNING[2], patient_id="p3")]
-    with pytest.raises(LeakageError, match="1 are on both sides"):
+    with pytest.raises(LeakageError, match="test and val share 1 patients"):
         score(predictions(records(Y, P, split="test"), leaked), task(**TUNED))
 
 
@@ -219,3 +221,84 @@ def test_nothing_to_score_is_refused(rows) -> None:
 
 def test_a_single_sample_can_be_scored() -> None:
     assert score(predictions(records([1], [0.7])), task()).arms[0].metrics["brier"].value == pytest.approx(0.09)
+
+
+def test_failures_as_wrong_answers_are_counted_in_every_metric_of_decisions() -> None:
+    rows = records(Y, P)
+    rows[0], rows[3] = (replace(rows[i], code="E_CORRUPT", probability=(), called=()) for i in (0, 3))
+    found = score(predictions(rows), task()).failures_as_wrong
+    answers = [v >= 0.5 for v in P]
+    answers[0], answers[3] = True, False  # wrong whatever they would have been
+    assert found["accuracy"].value == pytest.approx(sk.accuracy_score(Y, answers))
+    assert found["f1_macro"].value == pytest.approx(sk.f1_score(Y, answers, average="macro"))
+    assert found["sensitivity[yes]"].value == pytest.approx(sk.recall_score(Y, answers))
+    assert "auroc" not in found
+    assert score(predictions(records(Y, P)), task()).failures_as_wrong == {}
+
+
+def test_a_failure_of_several_labels_is_wrong_in_each_known_one() -> None:
+    rows = [
+        Record("a", "p1", 0, "full", target=(1.0, 0.0), probability=(0.9, 0.1)),
+        Record("b", "p2", 1, "full", target=(0.0, 1.0), probability=(0.2, 0.7)),
+        Record("c", "p3", 2, "full", target=(1.0, None), code="E_CORRUPT"),
+    ]
+    found = score(Predictions("multilabel", ("u", "v"), tuple(rows), {}), task()).failures_as_wrong
+    assert found["accuracy"].value == pytest.approx(4 / 5)
+    assert found["f1[u]"].value == pytest.approx(2 / 3)
+    assert found["f1[v]"].value == 1
+
+
+def test_the_most_confident_mistakes_come_first() -> None:
+    found = score(predictions(records(Y, P)), task()).worst
+    assert [(w.sample_id, w.truth, w.called) for w in found] == [("s4", "yes", "no"), ("s5", "no", "yes")]
+    assert [w.probability for w in found] == pytest.approx([0.7, 0.6])
+    rows = (
+        Record("a", "p", 0, "full", target=(1.0, 0.0), probability=(0.2, 0.6)),
+        Record("b", "q", 1, "full", target=(0.0, None), probability=(0.9, 0.9)),
+    )
+    worst = score(Predictions("multilabel", ("u", "v"), rows, {}), task()).worst
+    assert [(w.sample_id, w.truth, w.called, w.probability) for w in worst] == [
+        ("b", "no u", "u", 0.9), ("a", "u", "no u", pytest.approx(0.8)), ("a", "no v", "v", 0.6)
+    ]  # fmt: skip
+
+
+def test_labels_are_counted_as_they_came_uncertain_ones_too() -> None:
+    rows = [
+        Record(f"s{i}", f"p{i}", i, "full", target=(t, 1.0), probability=(0.5, 0.5))
+        for i, t in enumerate((1.0, 0.0, 0.0, -1.0, None))
+    ]
+    counts = score(Predictions("multilabel", ("u", "v"), tuple(rows), {}), task(uncertain="negative")).counts.labels
+    assert counts["u"].model_dump() == {"positive": 1, "negative": 2, "uncertain": 1, "unknown": 1}
+    ignored = score(Predictions("multilabel", ("u", "v"), tuple(rows), {}), task()).arms[0]
+    assert ignored.positives == {"u": 1, "v": 5}
+
+
+def test_the_sides_of_a_split_are_described_in_the_columns_the_task_names() -> None:
+    def side(split, sexes, ages):
+        cells = [{"sex": s, "age": a, "note": "secret"} for s, a in zip(sexes, ages, strict=True)]
+        return [
+            replace(r, sample_id=split + r.sample_id, patient_id=split + r.patient_id, split=split, columns=c)
+            for r, c in zip(records(Y, P), cells, strict=True)
+        ]
+
+    given = [*side("test", "ffffmmmx", "12345678"), *side("train", ["f"] * 7 + [""], ["40"] * 4 + ["60"] * 4)]
+    results = score(predictions(given), task(subgroups={"columns": ["sex", {"column": "age", "bands": [5]}]}))
+    sex, age = results.characteristics
+    assert sex.by_split["test"] == {"f": 4 / 8, "m": 3 / 8, "x": 1 / 8}
+    assert (sex.by_split["train"], sex.missing) == ({"f": 1.0}, {"test": 0, "train": 1})
+    assert age.by_split["test"] == {"q1": 2.75, "median": 4.5, "q3": 6.25}
+    assert age.by_split["train"] == {"q1": 40, "median": 50, "q3": 60}
+    assert "secret" not in results.to_json()
+
+
+def test_ablations_choose_the_arms() -> None:
+    given = predictions(records(Y, P), records(Y, WORSE, "image"), records(Y, WORSE, "text"))
+    assert [a.name for a in score(given, task(ablations=["text"])).arms] == ["full", "text", "prevalence"]
+
+
+def test_chosen_metrics_are_all_that_is_measured_and_a_wrong_name_has_a_nearest() -> None:
+    results = score(predictions(records(Y, P)), task(metrics=["auroc", "ece"]))
+    assert set(results.arms[0].metrics) >= {"auroc", "ece[equal_width,15]"}
+    assert "brier" not in results.arms[0].metrics
+    with pytest.raises(TaskError, match="Did you mean auroc"):
+        score(predictions(records(Y, P)), task(metrics=["aurok"]))
