@@ -158,10 +158,10 @@ def _confine(allowance: Allowance, keep: int) -> None:
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
+        libc = ctypes.CDLL(None)
         libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-        leave_network(libc)
+    leave_network()
 
 
 def _limit(what: int, value: int) -> None:
@@ -170,9 +170,21 @@ def _limit(what: int, value: int) -> None:
     resource.setrlimit(what, (value, value))
 
 
-def leave_network(libc: Any) -> bool:
+def leave_network() -> bool:
     """Put the calling process into a network of its own, with nothing in it; whether the system allowed that."""
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None)
     return any(libc.unshare(flags) == 0 for flags in (_NEW_NETWORK, _NEW_USER | _NEW_NETWORK))
+
+
+def tell_what_is_missing() -> None:
+    """Say on stderr when children will keep the network, found out by a child that tries."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if leave_network() else 1)
+    if os.waitpid(child, 0)[1]:
+        sys.stderr.write("medmm: this system lets no process leave the network; studies are decoded with all other limits.\n")
 
 
 def open_to_folder(
@@ -191,6 +203,7 @@ def _open(allowance: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
 
 
 def _tasks() -> dict[str, Task]:
+    tell_what_is_missing()
     preload()
     return {"open": _open}
 

@@ -67,8 +67,9 @@ def _predictor(model: str | None) -> Any:
 
 
 def _reader() -> dict[str, Task]:
-    from medmm.sources.cell import confined, preload
+    from medmm.sources.cell import confined, preload, tell_what_is_missing
 
+    tell_what_is_missing()
     preload()
     return {"read": confined(read)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import subprocess
@@ -138,14 +137,24 @@ def work():
 
 
 def network_can_be_left() -> bool:
-    code = "import ctypes, sys; from medmm.sources.cell import leave_network; sys.exit(not leave_network(ctypes.CDLL(None)))"
+    code = "import sys; from medmm.sources.cell import leave_network; sys.exit(not leave_network())"
     return subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
 def test_the_child_reaches_no_network_where_the_system_allows_to_leave_it(confine: Any) -> None:
-    if not hasattr(ctypes.CDLL(None), "unshare") or not network_can_be_left():
+    if not network_can_be_left():
         pytest.skip("this system lets no process leave the network")
     assert confine(CALL_A_NEIGHBOUR)["result"] == {"reached": False}
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_system_that_keeps_its_processes_on_the_network_is_told_of(allowed: bool) -> None:
+    if allowed and not network_can_be_left():
+        pytest.skip("this system lets no process leave the network")
+    refused = "" if allowed else "cell._NEW_NETWORK = cell._NEW_USER = 1; "  # no flag of unshare: the kernel refuses
+    code = f"from medmm.sources import cell; {refused}cell.tell_what_is_missing()"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ("no process leave the network" in found.stderr) != allowed
 
 
 def test_a_parent_that_is_killed_takes_its_child_along(tmp_path: Path, alive: Callable[[int], bool]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -203,3 +206,41 @@ def test_stopping_early_ends_every_process(temporary: Path, phantom: Path) -> No
     assert list(temporary.iterdir())
     opened.close()
     assert list(temporary.iterdir()) == []
+
+
+WATCHED = """
+import json, sys
+from pathlib import Path
+opened = []
+sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
+cohort, out = map(Path, sys.argv[1:])
+{body}
+print(json.dumps([path for path in opened if "/images/" in path]))
+"""
+RUN = """
+from medmm.evaluation.run import run_evaluation
+from medmm.shelf import find_model
+assert run_evaluation(cohort, find_model("phantom"), out, limit=3).failed == 0
+"""
+TRAINING = """
+from medmm.sources.cohort import read_cohort
+from medmm.training.config import TrainConfig
+from medmm.training.data import cache_samples, plan_preprocessing
+cases, config, silent = read_cohort(cohort).cases[:3], TrainConfig(voxels=512), lambda *_: None
+kept, _, failures = cache_samples(cases, plan_preprocessing(cases, config, silent), out, silent)
+assert (len(kept), failures) == (3, [])
+"""
+HERE = """
+from medmm.sources.cohort import read_cohort
+read_cohort(cohort).cases[0].open()
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "jailed"), [(RUN, True), (TRAINING, True), (HERE, False)], ids=["run", "training", "not in a jail"]
+)
+def test_a_batch_opens_no_image_in_its_own_process(phantom: Path, tmp_path: Path, body: str, jailed: bool) -> None:
+    command = [sys.executable, "-c", WATCHED.format(body=body), str(phantom / "cohort.csv"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout.splitlines()[-1]) == []) == jailed
