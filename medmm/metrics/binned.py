@@ -2,7 +2,7 @@
 
 A bin's gap is its observed frequency minus its mean probability. Whatever the norm, the estimate is biased: a perfectly
 calibrated model has gaps by chance alone, the more the fewer samples a bin holds. Hence the null band of
-`medmm.metrics.calibration` beside every one of them, and one estimate that takes the bias out.
+`medmm.metrics.null` beside every one of them, and one estimate that takes the bias out.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -11,6 +12,8 @@ from scipy.sparse import csr_array
 from medmm.metrics.family import Metric, labelled
 from medmm.metrics.scores import Scores
 from medmm.types import FloatArray, IntArray
+
+T = TypeVar("T")
 
 _EPSILON = np.finfo(np.float64).eps
 
@@ -30,6 +33,7 @@ class Column:
     y: FloatArray
     p: FloatArray
     starts: IntArray
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, target: FloatArray, probability: FloatArray) -> Column:
@@ -47,6 +51,12 @@ class Column:
         """(m,) of p, moved by 2.2e-16 from 0 and 1."""
         p = np.clip(self.p, _EPSILON, 1 - _EPSILON)
         return np.asarray(np.log(p) - np.log1p(-p))
+
+    def cached(self, key: str, make: Callable[[], T]) -> T:
+        """What does not depend on weights, made once."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return cast("T", self._cache[key])
 
     def sums(self, values: FloatArray, starts: IntArray, weights: FloatArray) -> FloatArray:
         """Weighted sums of (m,) values over the segments of samples that begin at `starts`, (S, R)."""

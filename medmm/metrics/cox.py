@@ -6,6 +6,8 @@ replicates are fitted at once by Newton's method, from the fit of the whole samp
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import expit
 
@@ -17,10 +19,27 @@ _STEPS = 100
 _LARGEST_STEP = 10.0
 _CLOSE, _CLOSE_ENOUGH = 3e-7, 1e-6  # the error left behind is about the square of the last step
 
+_ORIGIN = np.zeros((2, 1))
+"""From there Newton converges; from slope 1 it may not."""
+
 _NO_FIT = "needs both classes, predictions that differ, and no perfect separation"
 _ONE_CLASS = "needs both classes among the samples"
 _NO_EXPECTED = "needs a sample with a probability above 0"
 _NO_DOUBT = "needs a sample whose probability is none of 0, 0.5 and 1"
+
+
+class _Design(NamedTuple):
+    """What all replicates of a column share.
+
+    Attributes:
+        powers: (3, m) powers 0 to 2 of the logit, divided by its standard deviation.
+        scale: That.
+        start: (2, 1) coefficients of the whole sample, or the origin.
+    """
+
+    powers: FloatArray
+    scale: float
+    start: FloatArray
 
 
 def slope_intercept(column: Column, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -33,18 +52,13 @@ def slope_intercept(column: Column, weights: FloatArray) -> tuple[FloatArray, Fl
         column: Labels and probabilities.
         weights: (n, R).
     """
-    w, z = weights[column.rows].astype(np.float64), column.log_odds
+    design, w = column.cached("cox", lambda: _design(column)), weights[column.rows].astype(np.float64)
     exists = _classes_overlap(column, w)
-    scale = float(z.std()) if exists.any() else 1.0
-    powers = np.stack([np.ones_like(z), z / scale, (z / scale) ** 2])
-    origin = np.zeros((2, 1))  # from there Newton converges; from slope 1 it may not
-    whole, fits = _newton(column.y, powers, np.ones((len(z), 1)), origin, np.array([True]))
-    start = whole if fits[0] else origin
-    found, good = _newton(column.y, powers, w, np.repeat(start, w.shape[1], axis=1), exists)
+    found, good = _newton(column.y, design.powers, w, design.start, exists)
     lost = exists & ~good
     if lost.any():
-        found[:, lost], good[lost] = _newton(column.y, powers, w[:, lost], np.repeat(origin, lost.sum(), axis=1), exists[lost])
-    return np.where(good, found[0], np.nan), np.where(good, found[1] / scale, np.nan)
+        found[:, lost], good[lost] = _newton(column.y, design.powers, w[:, lost], _ORIGIN, exists[lost])
+    return np.where(good, found[0], np.nan), np.where(good, found[1] / design.scale, np.nan)
 
 
 def in_the_large(column: Column, weights: FloatArray) -> FloatArray:
@@ -55,13 +69,12 @@ def in_the_large(column: Column, weights: FloatArray) -> FloatArray:
     y, z, w = column.y, column.log_odds, weights[column.rows].astype(np.float64)
     positives, ones = y @ w, np.ones_like(y)
     exists = (positives > 0) & ((1 - y) @ w > 0)
-    intercept, step = np.zeros(w.shape[1]), np.full(w.shape[1], np.inf)
+    intercept = np.zeros(1)
     for _ in range(_STEPS):
         p = expit(np.add.outer(z, intercept))
         expected = w * p
-        p *= expected
         with np.errstate(divide="ignore", invalid="ignore"):
-            step = np.clip((positives - ones @ expected) / (ones @ expected - ones @ p), -4, 4)
+            step = np.clip((positives - ones @ expected) / (ones @ expected - ones @ (expected * p)), -4, 4)
         intercept = intercept + step
         if not (np.abs(step[exists]) > _CLOSE).any():
             break
@@ -105,18 +118,23 @@ def _sum(column: Column, values: FloatArray, weights: FloatArray) -> FloatArray:
     return np.asarray(everywhere @ weights)
 
 
+def _design(column: Column) -> _Design:
+    z = column.log_odds
+    scale = (float(z.std()) if len(z) else 0.0) or 1.0
+    powers = np.stack([np.ones_like(z), z / scale, (z / scale) ** 2])
+    once = np.ones((len(z), 1))
+    whole, good = _newton(column.y, powers, once, _ORIGIN, _classes_overlap(column, once))
+    return _Design(powers, scale, whole if good[0] else _ORIGIN)
+
+
 def _newton(y: FloatArray, powers: FloatArray, w: FloatArray, start: FloatArray, exists: AnyArray) -> tuple[FloatArray, AnyArray]:
     """(2, R) coefficients of R logistic regressions on powers 0 and 1 of a number, and which of them converged."""
-    beta, observed = start.copy(), (powers[:2] * y) @ w
-    largest = np.full(w.shape[1], np.inf)
+    beta, observed = start, (powers[:2] * y) @ w
     for _ in range(_STEPS):
-        p = np.multiply.outer(powers[1], beta[1])
-        p += beta[0]
-        expit(p, out=p)
+        p = expit(np.multiply.outer(powers[1], beta[1]) + beta[0])  # of the common start, one column
         expected = w * p
-        p *= expected
         g0, g1 = observed - powers[:2] @ expected
-        h00, h01, h11 = powers @ (expected - p)
+        h00, h01, h11 = powers @ (expected - expected * p)
         determinant = np.where(exists, h00 * h11 - h01**2, 1.0)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             step = np.stack([(h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant])

@@ -34,11 +34,12 @@ def null_band(
     drawn: dict[str, list[FloatArray]] = {}
     for rows, part in _exclusive_parts(scores):
         here = {m.name for _, metrics in catalogue(part) for m in metrics} & set(names)
-        blocks = []
+        every, edges, blocks = _every_outcome(part), _edges(part), []
         rng = np.random.default_rng(seed)  # the same draws for every label
         for start in range(0, simulations, _DRAWS_AT_ONCE):
-            luck = rng.random((len(patients), min(_DRAWS_AT_ONCE, simulations - start)))
-            blocks.append(_under_luck(part, luck[patient[rows]], here))
+            luck = rng.random((len(patients), min(_DRAWS_AT_ONCE, simulations - start)))[patient[rows]]
+            outcome = (luck[:, None, :] >= edges[:, :, None]).sum(1)
+            blocks.append(evaluate(every, np.concatenate([outcome == k for k in range(edges.shape[1] + 1)]), here))
         for name in blocks[0]:
             drawn.setdefault(name, []).append(np.concatenate([b[name] for b in blocks]))
     found = {name: percentile_interval(nan_mean(np.stack(parts, axis=-1)), level) for name, parts in drawn.items()}
@@ -57,18 +58,18 @@ def _exclusive_parts(scores: Scores) -> Iterator[tuple[IntArray, Scores]]:
             yield rows, Scores("multilabel", (label,), target, p, called, scores.cluster[rows])
 
 
-def _under_luck(scores: Scores, luck: FloatArray, names: Collection[str]) -> dict[str, FloatArray]:
-    """Metrics, each (R,), of labels drawn from the probabilities by (n, R) numbers within 0 to 1.
+def _edges(scores: Scores) -> FloatArray:
+    """(n, outcomes - 1) where, within 0 to 1, the luck for one outcome ends and that for the next begins."""
+    if scores.kind == "multilabel":
+        return 1 - scores.probability
+    return np.asarray(np.cumsum(scores.probability, axis=1)[:, :-1])
 
-    Every sample stands there once with each outcome; the drawn one weighs 1, the others 0.
-    """
-    lone = scores.kind == "multilabel"
-    chance = np.concatenate([1 - scores.probability, scores.probability], axis=1) if lone else scores.probability
-    outcomes = np.array([[0.0], [1.0]]) if lone else np.eye(len(scores.labels))
-    edges = np.cumsum(chance, axis=1)[:, :-1]
-    drawn = (luck[:, None, :] >= edges[:, :, None]).sum(1)
+
+def _every_outcome(scores: Scores) -> Scores:
+    """Every sample once with each outcome, outcome by outcome; weights choose the one that is drawn."""
+    outcomes = np.array([[0.0], [1.0]]) if scores.kind == "multilabel" else np.eye(len(scores.labels))
     times = len(outcomes)
-    every = Scores(
+    return Scores(
         scores.kind,
         scores.labels,
         np.repeat(outcomes, len(scores), axis=0),
@@ -76,4 +77,3 @@ def _under_luck(scores: Scores, luck: FloatArray, names: Collection[str]) -> dic
         np.tile(scores.called, (times, 1)),
         np.tile(scores.cluster, times),
     )
-    return evaluate(every, np.concatenate([drawn == k for k in range(times)]).astype(np.float64), names)

@@ -16,6 +16,8 @@ from medmm.metrics.family import Metric, PerLabel
 from medmm.metrics.scores import Scores
 from medmm.types import FloatArray
 
+_DIGITS = 12  # 0.9 and 1 - 0.1 are the same confidence
+
 _EMPTY = "needs at least one sample"
 _TEMPLATES = (
     Metric("aurc", "lower", _EMPTY, 0, 1, decision=True),
@@ -73,9 +75,9 @@ def _decisions(scores: Scores) -> list[Column]:
 def _made_decisions(scores: Scores) -> list[Column]:
     if scores.kind != "multilabel":
         right, confidence = ((scores.called * a).sum(1) for a in (scores.target, scores.probability))
-        return [Column.of(right, confidence)]
+        return [Column.of(right, confidence.round(_DIGITS))]
     right = np.where(np.isnan(scores.target), np.nan, scores.target == scores.called)
-    confidence = np.where(scores.called, scores.probability, 1 - scores.probability)
+    confidence = np.where(scores.called, scores.probability, 1 - scores.probability).round(_DIGITS)
     return [Column.of(right[:, k], confidence[:, k]) for k in range(len(scores.labels))]
 
 

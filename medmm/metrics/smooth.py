@@ -54,7 +54,6 @@ def _residual_grid(column: Column, weights: FloatArray) -> FloatArray:
     share, residual = place - left, column.y - column.p
     starts = np.searchsorted(left, np.arange(_CELLS))
     lower, upper = (column.sums(residual * part, starts, weights) for part in (1 - share, share))
-    upper[-1] = 0.0
     return np.asarray(lower + np.concatenate([np.zeros((1, weights.shape[1])), upper[:-1]]))
 
 

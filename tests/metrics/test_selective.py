@@ -60,6 +60,11 @@ def test_confidence_is_that_in_what_was_called(make) -> None:
     assert risk_coverage(scores) == ((0.5, 0.0), (1.0, 0.5))
 
 
+def test_confidences_that_differ_by_rounding_alone_are_ties(make) -> None:
+    scores = make("binary", [1, 1], [0.9, 0.1])  # 1 - 0.1 is a little more than 0.9 is
+    assert point("aurc", scores) == pytest.approx((1 / 2 + 1 / 2) / 2)
+
+
 def test_nothing_wrong_has_no_risk_and_all_wrong_has_all(make) -> None:
     names = ("aurc", "e_aurc", "augrc")
     assert [point(n, make("binary", [1, 0, 1], [0.9, 0.2, 0.7])) for n in names] == [0, 0, 0]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,3 +110,37 @@ def test_what_is_not_defined_is_refused() -> None:
     for content in ({"method": "magic"}, {}, None):
         with pytest.raises(ModelError, match="plug-in"):
             load("binary", content)
+
+
+def test_an_installed_package_adds_a_method(tmp_path) -> None:
+    about = tmp_path / "medmm_mild-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: medmm-mild\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[medmm.recalibrators]\nmild = medmm_mild:MILD\n")
+    (tmp_path / "medmm_mild.py").write_text("""
+from medmm.metrics.recalibration import Calibrator, Method
+
+
+def fit(kind, target, logits):
+    return Calibrator(kind, (0.5,), (0.0, 0.0), len(target), "mild")
+
+
+def load(kind, content):
+    return Calibrator(kind, tuple(content["slope"]), tuple(content["bias"]), content["n"], "mild")
+
+
+MILD = Method(fit, load, ("binary",), monotone=True)
+""")
+    code = """
+import numpy as np
+from medmm.metrics.recalibration import fit, load
+fitted = fit("mild", "binary", np.eye(2), 4 * np.eye(2))
+print(load("binary", fitted.to_dict()) == fitted, fitted(4 * np.eye(2))[0, 0])
+"""
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=True
+    )
+    same, p = run.stdout.split()
+    assert same == "True"
+    assert float(p) == pytest.approx(expit(2))
