@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import zipfile
+from pathlib import Path
+
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import torch
 from nibabel.processing import resample_from_to
+from pydicom.sequence import Sequence
 from scipy.spatial.transform import Rotation
 
+import medmm
 from medmm.errors import NonFiniteError, ScopeError
-from medmm.geometry import Grid
+from medmm.geometry import Grid, reorient
 from medmm.study import Volume
 from medmm.transforms.volume import VolumeRecipe, plan_recipe, resample, to_channels
 
@@ -224,3 +232,68 @@ def test_mixed_kinds_of_images_cannot_be_planned_together() -> None:
     grid = Grid((8, 8, 8), np.eye(4))
     with pytest.raises(ScopeError, match="CT in HU, MR in intensity"):
         plan_recipe([(grid, "HU", "CT"), (grid, "intensity", "MR")], 512)
+
+
+@pytest.mark.parametrize("how", ["shuffled files", "zip", "nifti", "lps nifti", "multi-frame"])
+def test_the_same_patient_gives_the_same_input_however_it_is_stored(how: str, patient_zip: Path, tmp_path: Path) -> None:
+    original = medmm.open_study(patient_zip).volumes[0]
+    recipe = VolumeRecipe((48, 48, 40), (3.0, 3.0, 4.0))
+    expected, _ = resample(original, recipe)
+    path = stored_as(how, original, patient_zip, tmp_path)
+    again = medmm.open_study(path).volumes[0]
+    found, _ = resample(again, recipe)
+    difference = (found.as_tensor().int() - expected.as_tensor().int()).abs()
+    if "nifti" in how:  # its float32 affine moves voxels by 1e-6, which may turn a rounding at one half
+        assert difference.max() <= 1
+        assert (difference > 0).float().mean() < 1e-4
+    else:
+        assert not difference.any()
+    np.testing.assert_allclose(found.affine, expected.affine, atol=1e-3)
+
+
+def stored_as(how: str, volume: Volume, patient_zip: Path, folder: Path) -> Path:
+    """The patient again, stored another way."""
+    if how in ("nifti", "lps nifti"):
+        array, affine = (volume.array, volume.grid.affine) if how == "lps nifti" else reorient(volume.array, volume.grid.affine)
+        image = nibabel.Nifti1Image(np.ascontiguousarray(array[0]), affine)
+        nibabel.save(image, folder / "a.nii.gz")
+        return folder / "a.nii.gz"
+    with zipfile.ZipFile(patient_zip) as archive:
+        contents = [archive.read(name) for name in archive.namelist() if name.endswith(".dcm")]
+    if how == "zip":
+        with zipfile.ZipFile(folder / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for k, content in enumerate(contents):
+                archive.writestr(f"deep/er/{(k * 17) % len(contents)}", content)
+        return folder / "b.zip"
+    if how == "multi-frame":
+        slices = [pydicom.dcmread(io.BytesIO(content)) for content in contents]
+        return write_enhanced(slices, folder / "whole.dcm")
+    for k, content in enumerate(contents):
+        (folder / f"IM{(k * 17) % len(contents):04d}").write_bytes(content)
+    return folder
+
+
+def write_enhanced(slices: list[pydicom.Dataset], path: Path) -> Path:
+    """One Enhanced CT object of the slices, in the order given."""
+
+    def item(source: pydicom.Dataset, *keywords: str) -> Sequence:
+        holder = pydicom.Dataset()
+        for keyword in keywords:
+            setattr(holder, keyword, source.get(keyword))
+        return Sequence([holder])
+
+    whole, shared, frames = copy.deepcopy(slices[0]), pydicom.Dataset(), []
+    shared.PlaneOrientationSequence = item(whole, "ImageOrientationPatient")
+    shared.PixelMeasuresSequence = item(whole, "PixelSpacing", "SliceThickness")
+    for source in slices:
+        frame = pydicom.Dataset()
+        frame.PlanePositionSequence = item(source, "ImagePositionPatient")
+        frame.PixelValueTransformationSequence = item(source, "RescaleSlope", "RescaleIntercept")
+        frames.append(frame)
+    whole.SharedFunctionalGroupsSequence, whole.PerFrameFunctionalGroupsSequence = Sequence([shared]), Sequence(frames)
+    whole.NumberOfFrames, whole.PixelData = len(slices), b"".join(source.PixelData for source in slices)
+    whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"):
+        del whole[keyword]
+    pydicom.dcmwrite(path, whole, enforce_file_format=True)
+    return path

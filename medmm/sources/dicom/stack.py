@@ -27,6 +27,7 @@ _OFF_GRID_MM, _OFF_GRID = 0.05, 0.05  # a slice may be this far (mm, share of th
 _SAME_PLACE_MM = 0.01
 _TILT_DEGREES = 1.15
 _ORTHONORMAL = 1e-2
+_FARTHEST_MM = 1e5  # from the scanner's origin
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,8 +231,11 @@ def _common_geometry(slices: Sequence[Slice]) -> tuple[FloatArray, tuple[float, 
     assert first.orientation is not None  # checked above for all slices
     assert first.spacing is not None
     frame = np.asarray(first.orientation).reshape(2, 3)
-    if np.abs(frame @ frame.T - np.eye(2)).max() > _ORTHONORMAL:
+    if np.abs(frame).max() > 1 + _ORTHONORMAL or np.abs(frame @ frame.T - np.eye(2)).max() > _ORTHONORMAL:
         msg = "Expected perpendicular unit vectors in ImageOrientationPatient; got others. The header is damaged."
+        raise GeometryError(msg)
+    if max(abs(x) for s in slices for x in s.position or ()) > _FARTHEST_MM:
+        msg = f"Expected positions within {_FARTHEST_MM / 1000:g} m; got one beyond. The header is damaged."
         raise GeometryError(msg)
     low, high = LIMITS.spacing_mm
     spacings = np.asarray([s.spacing for s in slices])

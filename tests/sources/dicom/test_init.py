@@ -223,6 +223,8 @@ def test_a_series_without_geometry_is_refused(ct: Make, save: Save, refused: Cal
         ("PixelSpacing", "", GeometryError),
         ("ImagePositionPatient", "1\\2", CorruptError),
         ("ImagePositionPatient", "nan\\0\\0", CorruptError),
+        ("ImagePositionPatient", "1e308\\0\\-1e308", GeometryError),
+        ("ImageOrientationPatient", "1e200\\0\\0\\0\\1e200\\0", GeometryError),
         ("ImageOrientationPatient", "1\\0\\0\\1\\0\\0", GeometryError),
         ("ImageOrientationPatient", "1\\0\\0\\0\\0.5\\0", GeometryError),
         ("RescaleSlope", "nan", NonFiniteError),
