@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from medmm.metrics.binned import bin_index
 from medmm.metrics.column import Column, column
 from medmm.metrics.intervals import percentile_interval
 from medmm.metrics.lowess import lowess
+from medmm.metrics.proportions import wilson_interval
 from medmm.metrics.scores import Scores
 from medmm.types import FloatArray
 
@@ -48,8 +48,7 @@ def reliability(scores: Scores, index: int, *, max_bins: int = 10, per_bin: int 
     for b in np.unique(places):
         inside = places == b
         n, hits = int(inside.sum()), int(y[inside].sum())
-        interval = stats.binomtest(hits, n).proportion_ci(method="wilson")
-        out.append(ReliabilityBin(n, float(p[inside].mean()), hits / n, float(interval.low), float(interval.high)))
+        out.append(ReliabilityBin(n, float(p[inside].mean()), hits / n, *wilson_interval(hits, n)))
     return out
 
 
