@@ -32,6 +32,7 @@
     |-- ModelError                  E_MODEL_INTEGRITY      model folder incomplete, altered or unsound
     |-- DeviceError                 E_DEVICE               requested device not available
     |-- StoreError                  E_STORE                run folder belongs to another run
+    |-- RemoteError                 E_REMOTE               a PACS cannot be reached, refuses, or sends less
     |-- DependencyError             E_DEPENDENCY           an optional package is not installed
     `-- WorkerError                 E_WORKER               the working process died or ran out of time
 
@@ -226,6 +227,12 @@ class StoreError(MedmmError):
     """A run folder belongs to another run or cannot be written."""
 
     code = "E_STORE"
+
+
+class RemoteError(MedmmError):
+    """A PACS cannot be reached, refuses, or sends less than it lists."""
+
+    code = "E_REMOTE"
 
 
 class DependencyError(MedmmError):
