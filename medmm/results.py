@@ -288,7 +288,9 @@ class RobustnessCurve(_Strict):
         perturbation: E.g. `noise`; `unit` says what its levels mean.
         unit: E.g. `HU`, `mm`, `share of words`.
         metric: Name.
-        levels, values: As many values as levels, the first without perturbation.
+        levels, values: As many values as levels, the first (level 0) without perturbation.
+        n: Samples, the same at every level.
+        differences: Each further level minus the first, with the same patients resampled.
     """
 
     perturbation: str
@@ -296,6 +298,8 @@ class RobustnessCurve(_Strict):
     metric: str
     levels: tuple[float, ...]
     values: tuple[Value, ...]
+    n: int = 0
+    differences: tuple[Value, ...] = ()
 
 
 class Overlap(_Strict):

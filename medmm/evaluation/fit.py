@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medmm.errors import TaskError
+from medmm.evaluation.arms import worse_version
 from medmm.evaluation.fitted import (
     FittedConformal,
     FittedRecalibration,
@@ -137,7 +138,7 @@ def _rows_by_arm(predictions: Predictions, split: str) -> dict[str, list[Record]
     """Labelled answers of a split, by arm."""
     arms: dict[str, list[Record]] = {}
     for r in predictions.records:
-        if r.split == split and not r.failed and any(t is not None for t in r.target):
+        if r.split == split and not r.failed and not worse_version(r.arm) and any(t is not None for t in r.target):
             arms.setdefault(r.arm, []).append(r)
     if not arms:
         msg = f"Expected labelled predictions of the split {split!r} to fit on; there are none. Predict it, or name another."

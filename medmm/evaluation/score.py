@@ -22,6 +22,7 @@ from medmm.evaluation.notes import notes_on
 from medmm.evaluation.partition import members_of, prove_partition
 from medmm.evaluation.predictions import Predictions
 from medmm.evaluation.resample import Resampling
+from medmm.evaluation.robustness import robustness_curves
 from medmm.evaluation.scored import Scored, drawn_as, strata_of
 from medmm.evaluation.task import Task
 from medmm.metrics import Metric
@@ -70,6 +71,8 @@ def score(predictions: Predictions, task: Task, fitted: Fitted | None = None, *,
         on_phase("subgroups")
         grouped = headline(metrics, task.subgroups.metrics)
         measured = measure_groups(full, grouped, resampling, task)
+        on_phase("robustness")
+        robustness = robustness_curves(full, scored.worse, metrics, resampling)
         on_phase("failures")
         wrong = _failures(scored, metrics, task)
     rows = [r for r in scored.rows if r.arm == FULL_ARM]
@@ -95,6 +98,7 @@ def score(predictions: Predictions, task: Task, fitted: Fitted | None = None, *,
         gaps=gaps(measured, grouped, resampling),
         heterogeneity=heterogeneity(measured, grouped, task.unit.site, task.intervals.level),
         recalibration=recalibration,
+        robustness=robustness,
         partition=partition,
         characteristics=characteristics(units.records, task, task.split),
         worst=worst_cases(full),

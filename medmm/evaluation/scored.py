@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medmm.errors import PredictionsError, TaskError
+from medmm.evaluation.arms import worse_version
 from medmm.evaluation.fit import Fitted, check_label_space, fit_parts
 from medmm.evaluation.predictions import Predictions
 from medmm.evaluation.sides import Side, build_sides, prevalence_side
@@ -30,6 +31,7 @@ class Scored:
         split: Its name, `all` where rows name none.
         patients: Index of whom intervals resample.
         sides: One an arm, the full one first, the class frequencies last.
+        worse: Arms of worse versions of the samples.
         fitted: Thresholds and recalibration in use.
     """
 
@@ -39,6 +41,7 @@ class Scored:
     split: str
     patients: dict[str, int]
     sides: tuple[Side, ...]
+    worse: tuple[Side, ...]
     fitted: Fitted
 
     @classmethod
@@ -74,7 +77,8 @@ class Scored:
             rows=tuple(rows),
             split=task.split if any(r.split for r in rows) else "all",
             patients=patients,
-            sides=(*sides, prevalence_side(units, sides[0])),
+            sides=(*(s for s in sides if not worse_version(s.name)), prevalence_side(units, sides[0])),
+            worse=tuple(s for s in sides if worse_version(s.name)),
             fitted=fitted,
         )
 

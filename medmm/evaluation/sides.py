@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medmm.evaluation.arms import decides_as, worse_version
 from medmm.evaluation.fit import Fitted
 from medmm.evaluation.fitted import check_apart, probability_array, target_array
 from medmm.evaluation.predictions import Predictions
@@ -72,8 +73,9 @@ def build_sides(
     """
     for part in fitted.parts().values():
         check_apart(part.source, usable)
-    wanted = {FULL_ARM, *task.ablations} if task.ablations else {r.arm for r in usable}
-    names = sorted(wanted & {r.arm for r in usable}, key=lambda a: (a != FULL_ARM, a))
+    arms = {r.arm for r in usable}
+    wanted = {a for a in arms if not task.ablations or a in (FULL_ARM, *task.ablations) or worse_version(a)}
+    names = sorted(wanted, key=lambda a: (a != FULL_ARM, a))
     sides = []
     for name in names:
         mine = [i for i, r in enumerate(usable) if r.arm == name]
@@ -101,7 +103,7 @@ def prevalence_side(predictions: Predictions, full: Side) -> Side:
 
 def _side(name: str, rows: Sequence[Record], cluster: IntArray, predictions: Predictions, task: Task, fitted: Fitted) -> Side:
     target, given = target_array(rows), probability_array(rows)
-    mapped = fitted.recalibration(name, rows) if fitted.recalibration is not None else None
+    mapped = fitted.recalibration(decides_as(name), rows) if fitted.recalibration is not None else None
 
     def scores(probability: FloatArray) -> tuple[Scores, Decisions]:
         called, decisions = _decide(name, rows, probability, predictions, task, fitted)
@@ -120,8 +122,7 @@ def _decide(
     """Decisions of an arm and where they come from."""
     kind, labels = predictions.kind, predictions.labels
     chosen = fitted.thresholds
-    if chosen is not None and chosen.by_arm.get(name) is not None:
-        limits = chosen.by_arm[name]
+    if chosen is not None and (limits := chosen.by_arm.get(decides_as(name))) is not None:
         provenance = Decisions(chosen.policy, chosen.source.split, limits, chosen.source.n, chosen.source.sha256)
         return decide(kind, probability, np.asarray(limits)), provenance
     if task.thresholds.policy == "stated" and name in predictions.decided:
