@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -125,6 +126,7 @@ def serve(make_tasks: Callable[[], Mapping[str, Task]]) -> None:
     Args:
         make_tasks: Gives what can be asked for, by name; what it imports may print.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks; we end when there are no more requests
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not break the protocol
     tasks = make_tasks()

@@ -67,6 +67,15 @@ def test_an_untyped_error_names_only_its_kind(reader: Worker, patient_zip: Path,
     assert (caught.value.code, caught.value.message) == ("E_INTERNAL", "Unexpected FileNotFoundError.")
 
 
+def test_ctrl_c_is_left_to_whoever_asks(reader: Worker, read: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    expected = read()
+    pid = pid_of(reader)
+    os.kill(pid, signal.SIGINT)
+    assert read() == expected
+    assert pid_of(reader) == pid
+    assert "KeyboardInterrupt" not in capfd.readouterr().err
+
+
 def test_after_the_process_was_killed_between_calls_the_next_is_answered(reader: Worker, read: Any) -> None:
     expected = read()
     pid = pid_of(reader)

@@ -31,6 +31,7 @@ from medmm.worker import Task, answer, serve
 
 _REPLY_BYTES = 1 << 20
 _OPEN_FILES = 256
+_THREADS = 4  # a reader's: each spends CPU time while one second passes by the clock
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # flags of Linux unshare(2)
 _NO_NEW_PRIVILEGES, _DIE_WITH_PARENT = 38, 1  # options of Linux prctl(2)
@@ -153,7 +154,7 @@ def _confine(allowance: Allowance, keep: int) -> None:
     os.closerange(3, keep)
     os.closerange(keep + 1, _OPEN_FILES)
     _limit(resource.RLIMIT_AS, allowance.memory_bytes)
-    _limit(resource.RLIMIT_CPU, int(allowance.seconds) + 1)
+    _limit(resource.RLIMIT_CPU, int(_THREADS * allowance.seconds) + 1)
     _limit(resource.RLIMIT_FSIZE, allowance.written_bytes)
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     _limit(resource.RLIMIT_CORE, 0)
