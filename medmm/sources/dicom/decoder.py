@@ -30,12 +30,12 @@ class Decoder:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with ours, theirs:
             command = [sys.executable, "-m", __name__, str(theirs.fileno())]
             self._process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
-        self._connection = Connection(ours.detach())
+            self._connection = Connection(ours.detach())
 
     def decode(self, content: bytes, frames: Sequence[int], shape: tuple[int, int]) -> list[AnyArray]:
         """Frames of one file, as `codec.decode_file` gives them.

@@ -7,7 +7,7 @@ import queue
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import groupby
 from typing import NamedTuple
 
@@ -38,8 +38,11 @@ def decode(slices: Sequence[Slice]) -> Iterator[AnyArray]:
     jobs = [_Job(image, [one.frame for one in group]) for image, group in groupby(slices, key=lambda one: one.image)]
     processes = min(_available_processors(), _PROCESSES)
     if processes > 1 and sum(map(_seconds, jobs)) > _WORTH_SECONDS:
-        yield from _decode_apart(jobs, processes)
-        return
+        with ExitStack() as stack:
+            decoders = _started(processes, stack)
+            if decoders:
+                yield from _decode_apart(jobs, decoders)
+                return
     for image, frames in jobs:
         with image.entry.open() as file:
             yield from decode_file(file, frames, (image.rows, image.columns))
@@ -53,17 +56,25 @@ def _seconds(job: _Job) -> float:
     return pixels * _NANOSECONDS_A_PIXEL.get(job.image.header.syntax, _OTHER_NANOSECONDS) * 1e-9
 
 
-def _decode_apart(jobs: Sequence[_Job], processes: int) -> Iterator[AnyArray]:
+def _started(count: int, stack: ExitStack) -> list[Decoder]:
+    """Decoding processes that end with the stack; as many as the system lets start."""
+    decoders: list[Decoder] = []
+    with suppress(OSError):
+        for _ in range(count):
+            decoders.append(stack.enter_context(closing(Decoder())))
+    return decoders
+
+
+def _decode_apart(jobs: Sequence[_Job], decoders: Sequence[Decoder]) -> Iterator[AnyArray]:
     free: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
+    for decoder in decoders:
+        free.put(decoder)
     ahead: deque[Future[list[AnyArray]]] = deque()
-    with ExitStack() as stack:
-        for _ in range(processes):
-            free.put(stack.enter_context(closing(Decoder())))
-        pool = stack.enter_context(ThreadPoolExecutor(processes))
+    with ThreadPoolExecutor(len(decoders)) as pool:
         try:
-            for part in (part for job in jobs for part in _parts(job, processes)):
+            for part in (part for job in jobs for part in _parts(job, len(decoders))):
                 ahead.append(pool.submit(_decode_in, free, part))
-                if len(ahead) > 2 * processes:
+                if len(ahead) > 2 * len(decoders):
                     yield from ahead.popleft().result()
             for future in ahead:
                 yield from future.result()

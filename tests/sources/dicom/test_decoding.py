@@ -74,3 +74,15 @@ def test_little_work_starts_no_process(ct: Make, save: Save, monkeypatch: pytest
     for dataset in slices:
         dataset.compress(RLELossless)
     assert open_study(save(slices)).volumes[0].grid.shape == (9, 7, 3)
+
+
+@pytest.mark.usefixtures("in_processes")
+def test_where_no_process_can_be_started_slices_are_decoded_here(ct: Make, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Decoder:
+        raise OSError
+
+    monkeypatch.setattr(decoding, "Decoder", fail)
+    slices = ct(3)
+    for dataset in slices:
+        dataset.compress(RLELossless)
+    assert open_study(save(slices)).volumes[0].grid.shape == (9, 7, 3)
