@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from medmm.errors import GeometryError, InputError, MultipleSeriesError, NoImageError
 from medmm.sources.archive import Entry
-from medmm.sources.dicom.header import Aside, Slice, read_slices
+from medmm.sources.dicom.header import Aside, Image, Slice, read_slices
 from medmm.sources.dicom.kind import name_of
 from medmm.sources.dicom.phases import split_phases
-from medmm.sources.dicom.stack import Stack, stack
+from medmm.sources.dicom.stack import Stack, are_even, stack
 
 RULE = "CT before MR before PET before other; original before derived; most slices; of several phases the first"
 COPY = "exact copy of another file"
@@ -203,11 +205,13 @@ def _refuse_torn(best: Series, candidates: Sequence[Series]) -> None:
         s for s in candidates
         if s.uid == best.uid and not s.phase and _close(s.slices[0].orientation, direction, _SAME_DIRECTION, 0)
     ]  # fmt: skip
+    if best.phase or len(pieces) < 2:
+        return
     try:
-        torn = len(pieces) > 1 and stack([one for piece in pieces for one in piece.slices]).is_regular
+        whole = stack([one for piece in pieces for one in piece.slices])
     except InputError:
         return
-    if torn:
+    if not whole.repeated and are_even(whole.heights[:, np.newaxis], whole.tolerance):
         msg = (
             "Expected one PixelSpacing and one matrix in a series; its slices have several and together make one stack. "
             "Name one part with series=, or export the original series."
@@ -218,22 +222,30 @@ def _refuse_torn(best: Series, candidates: Sequence[Series]) -> None:
 def _without_copies(group: list[Slice]) -> list[Slice]:
     """Drop slices that say the same as one already in the group: same file, or same header and pixels."""
     kept: dict[tuple[str, int], list[Slice]] = {}
+    copies: dict[tuple[int, int], bool] = {}  # pairs of files already compared: one may hold hundreds of slices
+
+    def is_copy(a: Slice, b: Slice) -> bool:
+        pair = id(a.image), id(b.image)
+        if pair not in copies:
+            copies[pair] = _says_the_same(a.image, b.image)
+        return copies[pair]
+
     for candidate in group:
         twins = kept.setdefault((candidate.image.sop_uid, candidate.frame), [])
-        if not (candidate.image.sop_uid and any(_says_the_same(candidate, twin) for twin in twins)):
+        if not (candidate.image.sop_uid and any(is_copy(candidate, twin) for twin in twins)):
             twins.append(candidate)
     return [candidate for twins in kept.values() for candidate in twins]
 
 
-def _says_the_same(a: Slice, b: Slice) -> bool:
-    if a.image.header.values == b.image.header.values and a.image.header.pixels and b.image.header.pixels:
+def _says_the_same(a: Image, b: Image) -> bool:
+    if a.header.values == b.header.values and a.header.pixels and b.header.pixels:
         return _pixel_bytes(a) == _pixel_bytes(b)
-    return a.image.entry.size == b.image.entry.size and a.image.entry.read() == b.image.entry.read()
+    return a.entry.size == b.entry.size and a.entry.read() == b.entry.read()
 
 
-def _pixel_bytes(one: Slice) -> bytes:
-    assert one.image.header.pixels is not None
-    offset, length = one.image.header.pixels
-    with one.image.entry.open() as file:
+def _pixel_bytes(image: Image) -> bytes:
+    assert image.header.pixels is not None
+    offset, length = image.header.pixels
+    with image.entry.open() as file:
         file.seek(offset)
         return file.read(length)

@@ -228,6 +228,16 @@ def spaced(s: Slices, every: int) -> Slices:
     return s
 
 
+def rescanned(s: Slices) -> Slices:
+    """The last third with a wider field about the same middle, so that its corner moves too."""
+    for d in s[13:]:
+        x, y, z = map(float, d.ImagePositionPatient)
+        wider = 0.2 * float(d.PixelSpacing[0])
+        d.ImagePositionPatient = [round(x - wider * 75, 4), round(y - wider * 77, 4), z]
+        d.PixelSpacing = [round(float(d.PixelSpacing[0]) + wider, 6)] * 2
+    return s
+
+
 def smaller(s: Slices) -> Slices:
     for d in s[: COUNT // 2]:
         d.PixelData = hu(d)[:100, :100].astype("<i2").tobytes()
@@ -265,6 +275,7 @@ REFUSED: dict[str, tuple[Edit, type[InputError]]] = {
     "tilted gantry": (tilted, GeometryError),
     "half with another PixelSpacing": (lambda s: spaced(s, 1), GeometryError),
     "every second with another PixelSpacing": (lambda s: spaced(s, 2), GeometryError),
+    "a third with a wider field": (rescanned, GeometryError),
     "half with another matrix": (smaller, GeometryError),
     "no geometry": (without_geometry, GeometryError),
     "no rescale": (edited(blank("RescaleSlope", "RescaleIntercept")), NotHounsfieldError),

@@ -100,6 +100,13 @@ def test_time_points_of_one_object_are_phases(ct: Make, save: Save) -> None:
     np.testing.assert_array_equal(later.volumes[0].array, study.volumes[0].array + 24)
 
 
+def test_a_copy_of_an_object_is_dropped_with_all_its_frames(ct: Make, save: Save) -> None:
+    whole = enhanced(ct(5))
+    study = open_study(save([whole, whole]))
+    assert study.volumes[0].grid.shape == (9, 7, 5)
+    assert study.provenance.left_out == (("exact copy of another file", 5),)
+
+
 def test_a_frame_missing_in_the_middle_is_refused(ct: Make, save: Save, refused: Callable) -> None:
     refused(MissingSlicesError, save([enhanced(ct(6), [0, 1, 3, 4, 5])]))
 
