@@ -98,7 +98,8 @@ def _draw_together(pair: Pair, names: Sequence[str], cluster: IntArray) -> Pair:
 
     def renumbered(side: Side, name: str) -> Side:
         s = side.scores
-        return replace(side, name=name, scores=Scores(s.kind, s.labels, s.target, s.probability, s.called, cluster), before=None)
+        scores = Scores(s.kind, s.labels, s.target, s.probability, s.called, cluster, s.prevalence)
+        return replace(side, name=name, scores=scores, before=None)
 
     return Pair(renumbered(pair.first, names[0]), renumbered(pair.second, names[1]))
 

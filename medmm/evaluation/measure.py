@@ -73,6 +73,7 @@ def failures_as_wrong(
         np.concatenate([scores.probability, nothing_known]),
         np.concatenate([scores.called, _wrong(scores.kind, failed)]),
         cluster,
+        scores.prevalence,
     )
     return resampling.values(whole, [m for m in metrics if m.decision])
 

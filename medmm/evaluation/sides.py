@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medmm.errors import TaskError
 from medmm.evaluation.arms import decides_as, worse_version
 from medmm.evaluation.fit import Fitted
 from medmm.evaluation.fitted import check_apart, probability_array, target_array
@@ -70,6 +71,7 @@ def build_sides(
 
     Raises:
         LeakageError: If something was fitted on patients that are scored.
+        TaskError: If the prevalence is stated for some labels only; of a binary task the positive one is enough.
     """
     for part in fitted.parts().values():
         check_apart(part.source, usable)
@@ -96,18 +98,32 @@ def prevalence_side(predictions: Predictions, full: Side) -> Side:
     if predictions.kind != "multilabel":
         probability /= probability.sum(1, keepdims=True)
     called = decide(predictions.kind, probability)
-    constant = Scores(scores.kind, scores.labels, scores.target, probability, called, scores.cluster)
+    constant = Scores(scores.kind, scores.labels, scores.target, probability, called, scores.cluster, scores.prevalence)
     what = f"no inputs: every sample gets the class frequencies of the {where}"
     return Side(PREVALENCE_ARM, what, full.rows, constant, Decisions("most_probable", "none"))
 
 
+def _prevalence_of_use(predictions: Predictions, task: Task) -> tuple[float, ...] | None:
+    """(K,) how common each label is where the model is to be used; None where the task does not say."""
+    stated, labels = task.prevalence, predictions.labels
+    if not stated:
+        return None
+    if predictions.kind == "binary" and set(stated) == {labels[1]}:
+        return (1 - stated[labels[1]], stated[labels[1]])
+    if set(stated) != set(labels):
+        msg = f"Expected a prevalence for each of {', '.join(labels)}; the task states others. State all, or none."
+        raise TaskError(msg)
+    return tuple(stated[label] for label in labels)
+
+
 def _side(name: str, rows: Sequence[Record], cluster: IntArray, predictions: Predictions, task: Task, fitted: Fitted) -> Side:
     target, given = target_array(rows), probability_array(rows)
+    use = _prevalence_of_use(predictions, task)
     mapped = fitted.recalibration(decides_as(name), rows) if fitted.recalibration is not None else None
 
     def scores(probability: FloatArray) -> tuple[Scores, Decisions]:
         called, decisions = _decide(name, rows, probability, predictions, task, fitted)
-        return Scores(predictions.kind, predictions.labels, target, probability, called, cluster), decisions
+        return Scores(predictions.kind, predictions.labels, target, probability, called, cluster, use), decisions
 
     before, decisions = scores(given)
     if mapped is None:

@@ -13,7 +13,8 @@ from medmm.errors import PredictionsError, TaskError
 from medmm.evaluation.exchange import import_predictions
 from medmm.evaluation.files import fit_to_folder, gate, read_results, score_to_folder
 
-PHASES = ["arm full", "arm image", "arm text", "arm prevalence", "prediction sets", "comparisons", "subgroups", "failures"]
+ARMS = ["arm full", "arm image", "arm text", "arm prevalence"]
+PHASES = [*ARMS, "prediction sets", "comparisons", "subgroups", "robustness", "failures"]
 HEAVY = ("torch", "monai", "gradio", "transformers", "pandas")
 
 

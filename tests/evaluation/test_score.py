@@ -302,3 +302,14 @@ def test_chosen_metrics_are_all_that_is_measured_and_a_wrong_name_has_a_nearest(
     assert "brier" not in results.arms[0].metrics
     with pytest.raises(TaskError, match="Did you mean auroc"):
         score(predictions(records(Y, P)), task(metrics=["aurok"]))
+
+
+def test_predictive_values_follow_the_prevalence_the_task_states() -> None:
+    rows = [*records(Y, P), replace(records([1], [0.5])[0], sample_id="failed", code="E_CORRUPT", probability=())]
+    found = score(predictions(rows), task(prevalence={"yes": 0.01}, metrics=["precision_at_prevalence", "accuracy"]))
+    sensitivity, specificity = 2 / 3, 4 / 5
+    ppv = sensitivity * 0.01 / (sensitivity * 0.01 + (1 - specificity) * 0.99)
+    assert found.arms[0].metrics["precision_at_prevalence[yes,0.01]"].value == pytest.approx(ppv)
+    assert found.failures_as_wrong["precision_at_prevalence[yes,0.01]"].value < ppv
+    with pytest.raises(TaskError, match="State all"):
+        score(predictions(records(Y, P)), task(prevalence={"no": 0.5}))
