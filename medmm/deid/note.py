@@ -105,7 +105,8 @@ def _of_header(text: str, known: Iterable[str]) -> Iterator[Span]:
                 yield from _exactly(text, re.escape(identifier), "id")
             continue
         for word in re.findall(r"\w[\w'\u2019-]+", identifier):
-            yield from _exactly(text, f"(?:{re.escape(word.upper())}|{re.escape(word.title())}|{re.escape(word)})", "name")
+            if word.title() not in NOT_A_NAME:  # a phantom called HEAD, or CT
+                yield from _exactly(text, f"(?:{re.escape(word.upper())}|{re.escape(word.title())}|{re.escape(word)})", "name")
 
 
 def _exactly(text: str, pattern: str, kind: str) -> Iterator[Span]:

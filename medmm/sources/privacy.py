@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,9 +109,10 @@ def check_phi(path: str | os.PathLike[str] | None = None, note: str | None = Non
     known: set[str] = set()
     if path is not None:
         with open_entries(path) as entries, warnings.catch_warnings(action="ignore"):  # they hold values
-            for header in _headers(sort_by_kind(entries)["dicom"]):
-                counts.update(check_header(header))
-                known.update(known_identifiers(header))
+            for entry in sort_by_kind(entries)["dicom"]:
+                found, identifiers = _look(entry)
+                counts.update(found)
+                known.update(identifiers)
     in_headers = [Finding(f.kind, f.where, f.direct, count) for f, count in counts.items()]
     return tuple(sorted([*in_headers, *(check_note(note, known) if note else ())]))
 
@@ -172,11 +173,12 @@ def _read(entry: Entry, *, header_only: bool = False) -> Any:
     return dataset
 
 
-def _headers(entries: list[Entry]) -> Iterator[Any]:
-    for entry in entries:
-        try:
-            yield _read(entry, header_only=True)
-        except MedmmError:
-            raise
-        except (Exception, RecursionError, MemoryError):  # as in _Writing.add
-            raise CorruptError(_DAMAGED) from None
+def _look(entry: Entry) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """What a header tells of its patient: findings, and the identifiers to search a note for."""
+    try:
+        header = _read(entry, header_only=True)
+        return check_header(header), known_identifiers(header)
+    except MedmmError:
+        raise
+    except (Exception, RecursionError, MemoryError):  # as in _Writing.add
+        raise CorruptError(_DAMAGED) from None

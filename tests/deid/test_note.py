@@ -35,6 +35,10 @@ def test_names_and_numbers_of_the_header_are_found_where_no_rule_would() -> None
     assert scrub_note(text).replaced == {}
 
 
+def test_a_phantoms_name_takes_no_words_away() -> None:
+    assert scrub_note("CT head of Mister Smith.", ["MISTER CT HEAD"]).text == "CT head of [NAME] Smith."
+
+
 def test_overlapping_finds_become_one() -> None:
     assert scrub_note("Electronically signed by: Dr. Robert Green, MD").text == "Electronically signed by: Dr. [NAME], MD"
 

@@ -124,6 +124,14 @@ def test_a_damaged_header_cannot_be_checked(tmp_path: Path) -> None:
         check_phi(tmp_path / "bad.dcm")
 
 
+def test_a_header_that_breaks_only_when_looked_into_is_damaged(ct: Make, save: Save) -> None:
+    (slice_,) = ct(1)
+    slice_[0x00280002] = pydicom.dataelem.DataElement(0x00280002, "LO", "SECRET")  # SamplesPerPixel, in letters
+    with pytest.raises(CorruptError) as caught:
+        check_phi(save([slice_]))
+    assert "SECRET" not in caught.value.message
+
+
 def test_real_patients_of_the_examples_are_deidentified(patient_zip: Path, tmp_path: Path) -> None:
     assert check_phi(patient_zip) == ()
     done = deidentify(patient_zip, tmp_path / "out", Deidentifier())
