@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 from pydicom.dataset import Dataset
 
@@ -46,3 +49,11 @@ def test_overlapping_finds_become_one() -> None:
 @pytest.mark.parametrize("text", ["", "No acute finding.", "x" * 30_000, "1" * 30_000, "A" * 5000, "Aa " * 10_000, "1.2." * 8000])
 def test_long_and_strange_text_takes_no_time(text: str) -> None:
     assert scrub_note(text).text is not None
+
+
+@pytest.mark.parametrize(("cohort", "notes"), [("phantom600", 600), ("sts51", 30)])
+def test_nothing_is_found_in_notes_of_the_cohorts_which_identify_nobody(cohort: str, notes: int) -> None:
+    with (Path(__file__).parents[2] / f"eval/cohorts/{cohort}.csv").open(encoding="utf-8") as file:
+        texts = [row["note"] for row in csv.DictReader(file)]
+    assert len(texts) == notes
+    assert [text[s:e] for text in texts for s, e, _ in find_identifiers(text)] == []
