@@ -237,7 +237,7 @@ class Fuzzer:
 
     def __init__(self, seed: int, folder: Path, extra: list[Path]) -> None:
         self._seed, self._folder = seed, folder
-        self._seeds = list((seeds() | {f"file{i}": file.read_bytes() for i, file in enumerate(extra)}).items())
+        self._seeds = list((seeds() | {f"file_{i}": file.read_bytes() for i, file in enumerate(extra)}).items())
 
     def make(self, index: int) -> tuple[str, bytes]:
         """Name of the seed and content of a mutant."""

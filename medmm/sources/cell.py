@@ -30,6 +30,7 @@ from medmm.settings import LIMITS
 from medmm.worker import Task, answer, serve
 
 _REPLY_BYTES = 1 << 20
+_RESERVE_BYTES = 8 << 20
 _OPEN_FILES = 256
 _THREADS = 4  # a reader's: each spends CPU time while one second passes by the clock
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
@@ -78,9 +79,9 @@ def _run_in_child(task: Task, allowance: Allowance, **arguments: Any) -> dict[st
     try:
         reply = _receive(receiving, time.monotonic() + allowance.seconds)
     finally:
-        os.close(receiving)
-        _kill_group(child)
+        _kill_group(child)  # before the pipe is closed, which would end it in another way
         _, status = os.waitpid(child, 0)
+        os.close(receiving)
     if reply is None:
         raise _explanation(status, allowance)
     if "error" in reply:
@@ -141,9 +142,11 @@ def _be_child(task: Task, arguments: Mapping[str, Any], allowance: Allowance, se
 
 
 def _within_memory(task: Task, **arguments: Any) -> dict[str, Any]:
+    reserve = bytearray(_RESERVE_BYTES)
     try:
         return task(**arguments)
     except MemoryError:
+        del reserve  # to tell of it takes some memory too
         msg = "Expected to read the study within the memory allowed; it needs more. Point to a smaller study."
         raise BudgetError(msg) from None
 
