@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medmm.table import write_csv
+
 Rows = list[dict[str, Any]]
 
 
@@ -73,10 +75,7 @@ def notes_cohort() -> Callable[..., Path]:
                          "label": "large" if i % 2 else "no_large"})  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "cohort.csv"
-        with path.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, list(rows[0]))
-            table.writeheader()
-            table.writerows(rows)
+        write_csv(path, list(rows[0]), rows)
         return path
 
     return build

@@ -18,11 +18,11 @@ SWEEP = Path(__file__).with_name("kill_sweep.py")
 
 
 def test_a_run_killed_at_random_and_after_its_operations_ends_as_if_undisturbed() -> None:
-    command = [sys.executable, str(SWEEP), "--studies", "8", "--kills", "20", "--operations", "16"]
+    command = [sys.executable, str(SWEEP), "--studies", "8", "--kills", "20", "--operations", "12"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     found = json.loads(done.stdout)
     assert done.returncode == 0, (found, done.stderr)
-    assert (found["kills"], found["kills_after_operations"]) == (20, 16)
+    assert (found["kills"], found["kills_after_operations"]) == (20, 12)
     assert found["operations"] > 3 * 8  # begin, insert and commit of every study among them
     assert found["compared metrics.json"] >= 2
     assert [found[name] for name in ("lost", "duplicate", "corrupt", "different predictions.csv", "different metrics.json")] == [
@@ -30,7 +30,7 @@ def test_a_run_killed_at_random_and_after_its_operations_ends_as_if_undisturbed(
     ] * 5
 
 
-@pytest.mark.parametrize("room", [40_000, 100_000])
+@pytest.mark.parametrize("room", [60_000])
 def test_a_full_disk_ends_with_a_named_error_and_the_run_can_be_finished(notes_cohort, notes_model, tmp_path, room) -> None:
     cohort = notes_cohort(tmp_path, 60, seed=7)
     run_evaluation(cohort, notes_model, tmp_path / "undisturbed")
