@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,12 @@ def test_a_task_without_a_cohort_cannot_be_run(task_file) -> None:
     task = read_task(task_file("name: t"))
     with pytest.raises(TaskError, match="name a cohort"):
         find_cohort(task, task_file())
+
+
+def test_the_task_in_the_documents_follows_the_contract(task_file) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    example = text.split("```yaml\n")[1].split("```")[0]
+    found = read_task(task_file(example))
+    stated = {line.partition(":")[0] for line in example.splitlines() if line[:1].isalpha()}
+    assert stated >= set(Task.model_fields) - {"cohort_sha256", "values", "supersedes"}
+    assert found.thresholds.policy == "youden"
