@@ -120,7 +120,7 @@ def _resolve(target: Path) -> tuple[Task, Path]:
     if target.suffix.lower() in (".yaml", ".yml"):
         task = read_task(target)
         return task, find_cohort(task, target)
-    return Task.about(target.parent.resolve().name or "cohort"), target
+    return Task(name="cohort"), target  # never the folder's name: it may be a patient's
 
 
 def _tolerated(max_failures: float | None, cases: int) -> float:

@@ -25,6 +25,9 @@ _NOTE_CHARS = 32_768
 _FONT, _MONO = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # what the machine has: no font is fetched
 _HIDDEN: dict[str, Any] = {"api_visibility": "private"}  # hides, does not protect: every handler is public
 
+_HERE = ("127.0.0.1", "localhost", "::1")
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - behind the Space's proxy
+
 
 class PageBlocks(gr.Blocks):
     """Blocks whose `launch` cannot forget a setting that a page with patient data needs.
@@ -49,10 +52,11 @@ class PageBlocks(gr.Blocks):
         """
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that uploads are removed then too
-        on_space = bool(os.environ.get("SPACE_ID"))
+        address = server_name or (_EVERYWHERE if os.environ.get("SPACE_ID") else _HERE[0])
+        self.handlers.public |= address not in _HERE
         hold = not more.pop("prevent_thread_lock", False)
         found = super().launch(
-            server_name=server_name or ("0.0.0.0" if on_space else "127.0.0.1"),  # noqa: S104 - behind the Space's proxy
+            server_name=address,
             server_port=server_port,
             prevent_thread_lock=True,
             **(_settings(self.handlers) | more),

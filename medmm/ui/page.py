@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -30,9 +31,13 @@ class Page:
 
     Args:
         model: Name of a shipped model, or a model folder; the default model when None.
+
+    Attributes:
+        public: Whether others than the person at this machine use the page; then what names a patient is refused.
     """
 
     def __init__(self, model: str | None) -> None:
+        self.public = bool(os.environ.get("SPACE_ID"))
         names = [model] if model else sorted(model_names(), key=lambda name: name != DEFAULT_MODEL)
         self._models = {Path(name).name: str(find_model(name)) for name in names}
         self.sessions = Sessions()
@@ -89,7 +94,7 @@ class Page:
         """Read what `source`, given the fresh study folder, points to."""
         token, folder = self.sessions.new(session)
         try:
-            found = self.reader.call("read", _READ_SECONDS, path=str(source(folder)), folder=str(folder))
+            found = self.reader.call("read", _READ_SECONDS, path=str(source(folder)), folder=str(folder), public=self.public)
         except MedmmError as error:
             self.sessions.drop(token)
             return None, views.failure(error.code, error.message), ""
@@ -102,7 +107,9 @@ class Page:
         """The answer as HTML."""
         try:
             folder = str(self.sessions.find(token, session)) if token else None
-            prediction = self.predictor.call("predict", _PREDICT_SECONDS, folder=folder, note=note, model=self._folder_of(model))
+            prediction = self.predictor.call(
+                "predict", _PREDICT_SECONDS, folder=folder, note=note, model=self._folder_of(model), public=self.public
+            )
             return views.result(prediction, self.about(model))
         except MedmmError as error:
             return views.failure(error.code, error.message)

@@ -9,10 +9,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 from medmm import open_study
-from medmm.errors import MissingModalityError, ModelError, NoImageError, TextError
+from medmm.errors import MissingModalityError, ModelError, NoImageError, PhiError, TextError
 from medmm.inference import Predictor, load_model
 from medmm.shelf import find_model
 from medmm.sources.spool import read_study, write_study
@@ -62,6 +63,38 @@ def test_reading_leaves_the_checked_study_and_tells_what_it_is(one_slice: Path, 
     assert told["study"] == json.loads(json.dumps(study.summary()))
     assert [w["code"] for w in told["warnings"]] == [n.code for n in study.notices] == ["W_SINGLE_SLICE"]
     assert json.loads(json.dumps(told)) == told
+
+
+@pytest.fixture
+def named_slice(one_slice: Path) -> Path:
+    dataset = pydicom.dcmread(one_slice)
+    dataset.PatientName, dataset.PatientIdentityRemoved = "SECRET^Anna", "NO"
+    del dataset.DeidentificationMethod
+    dataset.save_as(one_slice)
+    return one_slice
+
+
+def test_files_that_name_the_patient_are_told_of_without_the_name(named_slice: Path, tmp_path: Path) -> None:
+    told = tasks.read(str(named_slice), str(tmp_path))
+    (warning,) = (w for w in told["warnings"] if w["code"] == "W_IDENTIFIERS")
+    assert "patient name" in warning["message"]
+    assert "SECRET" not in json.dumps(told) + (tmp_path / "study.json").read_text()
+
+
+def test_a_public_page_keeps_nothing_of_files_or_notes_that_name_the_patient(named_slice: Path, tmp_path: Path) -> None:
+    with pytest.raises(PhiError, match="patient name"):
+        tasks.read(str(named_slice), str(tmp_path), public=True)
+    assert not (tmp_path / "study.json").exists()
+    with pytest.raises(PhiError) as error:
+        tasks.predict(None, "Mr. John Secret, phone 555-123-4567, sarcoma of the thigh.", str(find_model("sts51")), public=True)
+    assert "Secret" not in error.value.message
+
+
+def test_a_public_page_refuses_what_it_cannot_check(one_slice: Path, tmp_path: Path) -> None:
+    (one_slice.parent / "damaged.dcm").write_bytes(b"\x00" * 128 + b"DICM" + b"\xff" * 64)
+    assert tasks.read(str(one_slice.parent), str(tmp_path))["study"]["source"] == "dicom"
+    with pytest.raises(PhiError, match="cannot be checked"):
+        tasks.read(str(one_slice.parent), str(tmp_path), public=True)
 
 
 def test_requests_are_answered_line_by_line_until_there_are_no_more(one_slice: Path, tmp_path: Path) -> None:
