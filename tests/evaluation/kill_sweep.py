@@ -148,7 +148,7 @@ class Sweep:
     def after_operations(self, most: int) -> None:
         """Kill a fresh run after its first operation, the next after its second, and so on; at most so many if not 0."""
         total = self._operations()
-        chosen = range(1, total + 1) if most == 0 else sorted({round(1 + i * (total - 1) / (most - 1)) for i in range(most)})
+        chosen = range(1, total + 1) if most == 0 else sorted({round(1 + i * (total - 1) / max(most - 1, 1)) for i in range(most)})
         self.found["operations"] = total
         for last in chosen:
             pid = in_child(lambda last=last: self._profiled(Operations(last)))  # type: ignore[misc]
