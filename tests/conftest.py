@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from medmm.shelf import examples
@@ -50,6 +52,43 @@ def shared_data() -> Path:
     if not (folder / "sts51").is_dir():
         pytest.skip("there is no ../shared/data, and MEDMM_TEST_DATA names no folder with sts51/ and dicom/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def imported() -> Callable[..., Any]:
+    """Make a run folder of rows of a predictions file, score it, and return the results."""
+    from medmm.evaluation.exchange import import_predictions
+    from medmm.evaluation.files import score_to_folder
+
+    def write(folder: Path, rows: list[dict[str, Any]]) -> Any:
+        table, task = folder / "made.jsonl", folder / "task.yaml"
+        table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        labels = "[a, b, c]" if "p__a" in rows[0] else "['no', 'yes']"
+        task.write_text(f"name: lungs\nlabels: {labels}\nintervals: {{replicates: 100}}\n", encoding="utf-8")
+        import_predictions(table, folder, task)
+        return score_to_folder(folder, None, None, None)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory, imported: Callable[..., Any]) -> Path:
+    """A folder with two measured runs of the same 40 patients below it, `good` and `nested/poor`, and files that are none."""
+    root = tmp_path_factory.mktemp("runs")
+    for name, strength in (("good", 3.0), ("nested/poor", 0.5)):
+        rng = np.random.default_rng(0)
+        folder = root / name
+        folder.mkdir(parents=True)
+        rows = []
+        for i in range(40):
+            y = bool(rng.random() < 0.5)
+            p = float(1 / (1 + np.exp(-strength * (2 * y - 1) - rng.normal())))
+            row = {"sample_id": f"<b>s{i}", "split": "test", "pattern": "image", "label": "yes" if y else "no"}
+            rows.append(row | {"p__no": 1 - p, "p__yes": p})
+        imported(folder, rows)
+    (root / "other.json").write_text('{"schema": "another"}', encoding="utf-8")
+    (root / "metrics.json").write_text('{"schema": "medmm.metrics/2", "cut off', encoding="utf-8")
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`medmm eval` verbs that show what was measured; none of them needs torch."""
+"""`medmm eval` verbs that show what was measured; neither needs torch."""
 
 from __future__ import annotations
 
@@ -24,3 +24,18 @@ def eval_report(
 
     for path in publish(run, formats.split(","), out, images):
         typer.echo(f"{path.name} written.", err=True)
+
+
+@eval_app.command("view")
+def eval_view(
+    folder: Annotated[Path, typer.Argument(help="Folder with measured runs below it.")] = Path(),
+    port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 7861,
+    host: Annotated[str, typer.Option(help="Address to listen on; anything but this machine must be asked for.")] = "127.0.0.1",
+) -> None:
+    """Serve a page of the runs under a folder: filtered, side by side, down to the single sample."""
+    from medmm.optional import require
+
+    require("gradio", "The page of runs", "demo")
+    from medmm.ui import serve_view
+
+    serve_view(folder, host=host, port=port)

@@ -33,7 +33,7 @@ Tone = Literal["good", "bad", "open", "beware"]
 _OF_MANY: dict[Tone, str] = {
     "bad": "are MISCALIBRATED; recalibrate before use",
     "good": "are compatible with being calibrated",
-    "open": "cannot be judged on so few samples",
+    "open": "cannot be vouched for on so few samples",
 }
 
 

@@ -1,12 +1,14 @@
-"""The web page. The only part of medmm that imports gradio."""
+"""The web pages. The only part of medmm that imports gradio."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 from medmm.errors import MedmmError
-from medmm.ui.page import Page
+from medmm.scratch import private_folder
 
 _REFUSED = ("GRADIO_VIBE_MODE", "GRADIO_SHARE", "GRADIO_ALLOWED_PATHS", "GRADIO_HISTORY_BUCKET")
 _SETTINGS = {
@@ -31,20 +33,58 @@ def build_app(model: str | None = None) -> Any:
     Raises:
         MedmmError: If the environment asks for something unsafe, or there is no such model.
     """
-    unsafe = [name for name in _REFUSED if os.environ.get(name)]
-    if unsafe:
-        msg = f"Expected none of {', '.join(_REFUSED)} in the environment; found {', '.join(unsafe)}. Unset it."
-        raise MedmmError(msg)
+    _refuse_unsafe_environment()
+    from medmm.ui.page import Page
+
     page = Page(model)
     page.warm()  # in a process of its own, beside the import of gradio
-    os.environ.update(_SETTINGS)
-    os.environ["GRADIO_TEMP_DIR"] = str(page.sessions.uploads)  # read when gradio is imported
-
+    _prepare_gradio(page.sessions.uploads)
     from medmm.ui.app import layout
 
     return layout(page)
 
 
+def build_view(folder: str | Path) -> Any:
+    """Build the page of the measured runs under a folder.
+
+    Args:
+        folder: Searched with everything below it.
+
+    Returns:
+        `gradio.Blocks`, as of `build_app`.
+
+    Raises:
+        MedmmError: If the environment asks for something unsafe, or there is no measured run.
+    """
+    _refuse_unsafe_environment()
+    from medmm.ui.runs import Runs
+
+    runs = Runs(Path(folder))
+    scratch = private_folder("medmm-view-")
+    _prepare_gradio(scratch)
+    from medmm.ui.view import layout
+
+    return layout(runs, lambda: shutil.rmtree(scratch, ignore_errors=True))
+
+
 def serve(model: str | None = None, host: str = "127.0.0.1", port: int = 7860) -> None:
     """Build the page and serve it until interrupted; prints its address."""
     build_app(model).launch(server_name=host, server_port=port)
+
+
+def serve_view(folder: Path, host: str = "127.0.0.1", port: int = 7861) -> None:
+    """Build the page of measured runs and serve it until interrupted; prints its address."""
+    build_view(folder).launch(server_name=host, server_port=port)
+
+
+def _refuse_unsafe_environment() -> None:
+    unsafe = [name for name in _REFUSED if os.environ.get(name)]
+    if unsafe:
+        msg = f"Expected none of {', '.join(_REFUSED)} in the environment; found {', '.join(unsafe)}. Unset it."
+        raise MedmmError(msg)
+
+
+def _prepare_gradio(temporary: Path) -> None:
+    """What gradio reads when it is imported."""
+    os.environ.update(_SETTINGS)
+    os.environ["GRADIO_TEMP_DIR"] = str(temporary)

@@ -1,79 +1,26 @@
-"""Layout and events of the page, and the settings it is served with."""
+"""Layout and events of the page."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from medmm.errors import MedmmError
-from medmm.prediction import DISCLAIMER
 from medmm.ui import pack, views
-from medmm.ui.guard import Guard
+from medmm.ui.blocks import HIDDEN, STATIC, GuardedBlocks
 from medmm.ui.page import PACK_ROUTE, Page
 
-_STATIC = Path(__file__).parent / "static"
 _NOTE_CHARS = 32_768
-_FONT, _MONO = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # what the machine has: no font is fetched
-_HIDDEN: dict[str, Any] = {"api_visibility": "private"}  # hides, does not protect: every handler is public
-
-_HERE = ("127.0.0.1", "localhost", "::1")
-_EVERYWHERE = "0.0.0.0"  # noqa: S104 - behind the Space's proxy
 
 
-class PageBlocks(gr.Blocks):
-    """Blocks whose `launch` cannot forget a setting that a page with patient data needs.
-
-    Args:
-        page: The handlers.
-    """
-
-    def __init__(self, page: Page) -> None:
-        super().__init__(title="medmm", analytics_enabled=False, delete_cache=(300, 900))
-        self.handlers = page
-
-    def launch(  # type: ignore[override]  # fewer choices on purpose
-        self, *, server_name: str | None = None, server_port: int | None = None, **more: Any
-    ) -> Any:
-        """Serve until interrupted; prints the address once it answers.
-
-        Args:
-            server_name: Address to listen on; this machine only, except on a hosted Space.
-            server_port: Port.
-            **more: Passed on to Gradio.
-        """
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that uploads are removed then too
-        address = server_name or (_EVERYWHERE if os.environ.get("SPACE_ID") else _HERE[0])
-        self.handlers.public |= address not in _HERE
-        hold = not more.pop("prevent_thread_lock", False)
-        found = super().launch(
-            server_name=address,
-            server_port=server_port,
-            prevent_thread_lock=True,
-            **(_settings(self.handlers) | more),
-        )
-        print(f"medmm is being served at {self.local_url} - {DISCLAIMER}", flush=True)  # noqa: T201 - the user asked for it
-        if hold:
-            try:
-                self.block_thread()
-            finally:
-                self.handlers.close()
-        return found
-
-
-def layout(page: Page) -> PageBlocks:
+def layout(page: Page) -> GuardedBlocks:
     """The page as Blocks."""
     models = page.models()
-    blocks = PageBlocks(page)
+    blocks = GuardedBlocks("medmm", page.close, ["page.css"], [_volume_route(page)], lambda: _be_public(page))
     with blocks:
         gr.Markdown("# medmm\nA CT and a clinical note in, one calibrated probability out, with the proof of how good it is.")
         gr.HTML(views.banner())
@@ -97,13 +44,13 @@ def layout(page: Page) -> PageBlocks:
                 answer = gr.HTML(elem_id="answer")
         opened = [viewer, facts, token, answer, upload]
         for index, button in enumerate(buttons):
-            button.click(_example(page, index), None, [*opened, note, chosen], api_name=f"example_{index}", **_HIDDEN)
-        upload.upload(_upload(page), upload, opened, api_name="open_upload", **_HIDDEN)
+            button.click(_example(page, index), None, [*opened, note, chosen], api_name=f"example_{index}", **HIDDEN)
+        upload.upload(_upload(page), upload, opened, api_name="open_upload", **HIDDEN)
         run.click(
-            _run(page), [token, note, chosen], answer, api_name="answer", concurrency_limit=1, concurrency_id="model", **_HIDDEN
+            _run(page), [token, note, chosen], answer, api_name="answer", concurrency_limit=1, concurrency_id="model", **HIDDEN
         )
-        chosen.change(page.describe, chosen, about, api_name="describe", **_HIDDEN)
-        blocks.load(page.describe, chosen, about, api_name="describe_first", **_HIDDEN)
+        chosen.change(page.describe, chosen, about, api_name="describe", **HIDDEN)
+        blocks.load(page.describe, chosen, about, api_name="describe_first", **HIDDEN)
         blocks.unload(_wipe(page))
     blocks.queue(max_size=32, default_concurrency_limit=2, api_open=False)
     return blocks
@@ -142,9 +89,11 @@ def _wipe(page: Page) -> Any:
     return wipe
 
 
-def _settings(page: Page) -> dict[str, Any]:
-    """What `launch` must be told, against Gradio's defaults."""
+def _be_public(page: Page) -> None:
+    page.public = True
 
+
+def _volume_route(page: Page) -> Route:
     async def volume(request: Request) -> Response:
         try:
             file = page.sessions.find(request.path_params["token"]) / pack.FILE
@@ -152,33 +101,8 @@ def _settings(page: Page) -> dict[str, Any]:
             return Response(status_code=404)
         return FileResponse(file, media_type="application/octet-stream") if file.is_file() else Response(status_code=404)
 
-    return {
-        "share": False,
-        "inbrowser": False,
-        "quiet": True,
-        "run_history": False,
-        "footer_links": [],
-        "enable_monitoring": False,
-        "mcp_server": False,
-        "pwa": False,
-        "ssr_mode": False,
-        "show_error": False,
-        "max_file_size": "300mb",
-        "max_threads": 16,
-        "state_session_capacity": 100,
-        "strict_cors": True,
-        "allowed_paths": [],
-        "theme": gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=_FONT, font_mono=_MONO),
-        "css_paths": [_STATIC / "page.css"],
-        "app_kwargs": {
-            "docs_url": None,
-            "redoc_url": None,
-            "openapi_url": None,
-            "middleware": [Middleware(Guard)],
-            "routes": [Route(f"/{PACK_ROUTE}{{token}}", volume)],
-        },
-    }
+    return Route(f"/{PACK_ROUTE}{{token}}", volume)
 
 
 def _static(name: str) -> str:
-    return (_STATIC / name).read_text(encoding="utf-8")
+    return (STATIC / name).read_text(encoding="utf-8")

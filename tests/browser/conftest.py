@@ -69,7 +69,7 @@ class Visit:
 
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[..., Server]]:
-    """Starts pages: `serve(temp)` as `medmm demo`, `serve(temp, "app.py")` as a Space does."""
+    """Starts pages: `serve(temp)` as `medmm demo`, `serve(temp, "app.py")` as a Space does; `{port}` is filled in."""
     started: list[Server] = []
 
     def start(temp: Path, *command: str) -> Server:
@@ -78,7 +78,8 @@ def serve() -> Iterator[Callable[..., Server]]:
             port = free.getsockname()[1]
         temp.mkdir(exist_ok=True)
         environment = os.environ | {"TMPDIR": str(temp), "GRADIO_SERVER_PORT": str(port)}
-        arguments = [sys.executable, *(command or ("-m", "medmm", "demo", "--port", str(port)))]
+        words = command or ("-m", "medmm", "demo", "--port", "{port}")
+        arguments = [sys.executable, *(word.format(port=port) for word in words)]
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
         started.append(Server(f"http://127.0.0.1:{port}/", process, temp))
         assert process.stdout is not None

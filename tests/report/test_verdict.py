@@ -70,7 +70,7 @@ def test_many_labels_share_a_sentence(eighteen) -> None:
     said = [s.text for s in verdict(eighteen) if "of 18 labels" in s.text]
     judged = [label for text in said for label in text.split(": ", 1)[1].rstrip(".").split(", ")]
     assert sorted(judged) == sorted(eighteen.labels)
-    assert tone_of(eighteen, "cannot be judged") == "open"
+    assert tone_of(eighteen, "cannot be vouched for") == "open"
 
 
 def test_the_widest_gap_is_told_and_those_too_small_to_show(rich_of) -> None:
