@@ -63,11 +63,11 @@ class Bin(_Strict):
 
 
 class Calibration(_Strict):
-    """Verdict and diagram of one label's probabilities; see `metrics.calibration.judge_calibration`.
+    """Verdict and diagram of one label's probabilities; see `metrics.calibration.judge_labels`.
 
     Attributes:
         calibrated: Whether chance explains the departure from being exactly right (p at least 0.05).
-        p_value: Of that test.
+        p_value: Of that test, corrected for the number of labels judged (Holm).
         ece: Equal width, 15 bins.
         ece_null_median, ece_null_high: Median and 97.5 % quantile of the ECE if the probabilities were
             exactly right.

@@ -10,7 +10,7 @@ from medmm.evaluation.curves import curves_of, risk_of
 from medmm.evaluation.resample import Resampling
 from medmm.evaluation.sides import Side
 from medmm.metrics import Metric, Scores
-from medmm.metrics.calibration import judge_calibration
+from medmm.metrics.calibration import CalibrationVerdict, judge_labels
 from medmm.metrics.diagram import reliability
 from medmm.metrics.null import null_band
 from medmm.results import Arm, Bin, Calibration, Decision, Value, WorstCase
@@ -47,7 +47,10 @@ def measure_arm(side: Side, metrics: Sequence[Metric], resampling: Resampling, *
             sha256=decisions.sha256,
             confusion=_confusion(scores),
         ),
-        calibration={scores.labels[k]: _calibration(scores, k, resampling.policy.seed) for k in scores.positives},
+        calibration={
+            scores.labels[k]: _calibration(scores, k, verdict)
+            for k, verdict in zip(scores.positives, judge_labels(scores, seed=resampling.policy.seed), strict=True)
+        },
         curves={scores.labels[k]: curves_of(scores, k, resampling, smooth=thorough) for k in scores.positives},
         risk_coverage=risk_of(scores),
     )
@@ -121,8 +124,7 @@ def _wrong(kind: str, target: AnyArray) -> AnyArray:
     return np.zeros(target.shape, dtype=bool) if kind == "multiclass" else np.asarray(target != 1)
 
 
-def _calibration(scores: Scores, column: int, seed: int) -> Calibration:
-    verdict = judge_calibration(scores, column, seed=seed)
+def _calibration(scores: Scores, column: int, verdict: CalibrationVerdict) -> Calibration:
     bins = [
         Bin(count=b.count, predicted=b.predicted, observed=b.observed, low=b.low, high=b.high) for b in reliability(scores, column)
     ]

@@ -5,7 +5,7 @@ Measures of calibration error are in `binned`, `cox`, `smooth` and `proper`; her
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.special import log_expit
 
 from medmm.metrics.binned import ECE_BINS, MASS_BINS, bin_index, hosmer_lemeshow, quantile_groups, ranked
 from medmm.metrics.column import Column, column
+from medmm.metrics.comparison import adjust
 from medmm.metrics.cox import slope_intercept, spiegelhalter_z
 from medmm.metrics.scores import Scores, one_hot
 from medmm.types import FloatArray
@@ -21,6 +22,7 @@ from medmm.types import FloatArray
 _EPSILON = np.finfo(np.float64).eps
 _FALSE_ALARM = 0.05
 _DRAWS_AT_ONCE = 100
+_DRAWS_A_LABEL = 100  # fewer and no p value could survive the correction for so many labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,27 @@ def judge_calibration(scores: Scores, index: int, *, simulations: int = 2000, se
     return CalibrationVerdict(
         p_value >= _FALSE_ALARM, p_value, float(ece_observed), float(np.median(ece_null)), float(np.quantile(ece_null, 0.975))
     )
+
+
+def judge_labels(scores: Scores, *, simulations: int = 2000, seed: int = 0) -> tuple[CalibrationVerdict, ...]:
+    """Judge all scored labels together, in the order of `scores.positives`.
+
+    Of 18 labels with perfect probabilities one would fail a test at 5 % nearly always; so p values are corrected for
+    the number of labels (Holm 1979), and 5 % is how often any of them is found miscalibrated by chance.
+
+    Args:
+        scores: What to judge.
+        simulations: Draws a label, more where many labels need smaller p values.
+        seed: Seed of the draws.
+    """
+    draws = max(simulations, _DRAWS_A_LABEL * len(scores.positives))
+    verdicts = [judge_calibration(scores, k, simulations=draws, seed=seed) for k in scores.positives]
+    corrected = iter(adjust(np.array([v.p_value for v in verdicts if v.p_value is not None], dtype=np.float64), "holm"))
+    return tuple(v if v.p_value is None else _corrected(v, float(next(corrected))) for v in verdicts)
+
+
+def _corrected(verdict: CalibrationVerdict, p_value: float) -> CalibrationVerdict:
+    return replace(verdict, calibrated=p_value >= _FALSE_ALARM, p_value=p_value)
 
 
 @dataclass(frozen=True, slots=True)

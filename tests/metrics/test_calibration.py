@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medmm.metrics import point
-from medmm.metrics.calibration import classical_tests, judge_calibration
+from medmm.metrics.calibration import classical_tests, judge_calibration, judge_labels
 from medmm.sources.phantom.truth import ARMS, Table
 from medmm.types import FloatArray
 
@@ -125,3 +125,28 @@ def test_tests_of_independence_mislead_where_scans_repeat_and_the_verdict_does_n
     classical, ours = np.mean(alarms, axis=0)
     assert classical > 0.2
     assert ours < 0.1
+
+
+def test_of_many_perfect_labels_none_is_found_miscalibrated_at_the_nominal_rate(make) -> None:
+    """Ten perfect labels: one of them fails alone in four samples of ten, after correction in one of twenty."""
+    alone, together = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        p = rng.beta(1, 4, size=(200, 10))
+        scores = make("multilabel", (rng.random(p.shape) < p).astype(float), p)
+        alone.append(any(judge_calibration(scores, k, simulations=200).calibrated is False for k in range(10)))
+        together.append(any(v.calibrated is False for v in judge_labels(scores, simulations=200)))
+    assert np.mean(alone) > 0.25
+    assert np.mean(together) <= 0.14  # nominal 0.05, and three standard errors of 60 samples
+
+
+def test_one_wrong_label_among_many_is_still_found_and_one_without_labels_stays_open(make) -> None:
+    rng = np.random.default_rng(0)
+    p = rng.beta(1, 2, size=(400, 10))
+    target = (rng.random(p.shape) < p).astype(float)
+    p[:, 3] = sharpened(p[:, 3], 2.5)
+    target[:, 5] = np.nan
+    found = [v.calibrated for v in judge_labels(make("multilabel", target, p))]
+    assert found[3] is False
+    assert found[5] is None
+    assert sum(v is False for v in found) == 1
