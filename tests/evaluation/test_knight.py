@@ -15,7 +15,7 @@ from medmm.errors import PredictionsError
 from medmm.evaluation.files import compare_to_folder, score_to_folder
 from medmm.evaluation.predictions import from_file
 from medmm.metrics import Scores
-from medmm.metrics.binned import width_errors
+from medmm.metrics.binned import WidthBins, width_errors
 from medmm.metrics.column import column
 from medmm.table import Row, read_rows, write_csv
 
@@ -64,7 +64,7 @@ def test_their_calibration_error_is_reproduced(knight: Path) -> None:
     rows = from_file(knight / "fuse.csv", ("NoAT", "CanAT")).records
     target, p = (np.array([getattr(r, name) for r in rows]) for name in ("target", "probability"))
     scores = Scores("binary", ("NoAT", "CanAT"), target, p, p >= 0.5, np.arange(60))
-    ece, *_ = width_errors(column(scores, 1), np.ones((60, 1)), 10)
+    ece, *_ = width_errors(WidthBins.of([column(scores, 1)], 60, 10).sums(np.ones((60, 1))))
     assert ece.item() == pytest.approx(0.177, abs=5e-4)
 
 
