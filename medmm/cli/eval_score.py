@@ -97,7 +97,7 @@ def eval_compare(
             f"{c.metric:>26}  {_interval(c.difference, c.low, c.high)}  {c.test} p {_p(c.p_value)} {_adjusted(c)} {c.outcome}"
         )
     for note in found.notes:
-        typer.echo(note)
+        typer.echo(f"[beware] {note}")
     typer.echo(DISCLAIMER)
 
 

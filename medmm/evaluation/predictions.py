@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,8 @@ def from_file(path: str | Path, labels: tuple[str, ...] = (), kind: Kind | None 
 
     Columns: `sample_id`; `patient_id` (else every sample counts as a patient); `label` and
     `p__<class>` for each class, or `label__<name>` and `p__<name>` for multilabel; optional `arm`,
-    `pattern`, `split`, `called` (names joined by `|`), `code` (reason of a failure) with `message`, `stage`
+    `pattern`, `split`, `called` (names joined by `|`, a lone `|` for none of them; empty in every row of an arm:
+    it has no decisions), `code` (reason of a failure) with `message`, `stage`
     and `attempts`, `logit__<name>`, `image_sha256`. All other columns are kept, for subgroups and sites. A
     single `p` column of a binary task is the probability of the positive class: the second label the task
     states, else the last in alphabetical order, which is noted.
@@ -121,11 +122,11 @@ def from_file(path: str | Path, labels: tuple[str, ...] = (), kind: Kind | None 
         raise PredictionsError(msg)
     assumed = () if labels or "p" not in columns or f"p__{found_labels[0]}" in columns else (_assumption(found_labels[1]),)
     kind, labels = kind or found_kind, labels or found_labels
-    records = tuple(_record(row, position, kind, labels) for position, row in enumerate(rows))
+    stated = Decided("stated", "unknown: the file carries its own decisions")
+    decided = {row.get("arm") or FULL_ARM: stated for row in rows if row.get("called")}
+    records = tuple(_record(row, position, kind, labels, decided) for position, row in enumerate(rows))
     _check_consistent(records)
     source = {"type": "file", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    stated = Decided("stated", "unknown: the file carries its own decisions")
-    decided = {r.arm: stated for r in records} if "called" in columns else {}
     return Predictions(kind, labels, records, source, decided=decided, notes=assumed)
 
 
@@ -138,13 +139,13 @@ def export(predictions: Predictions, path: Path) -> None:
         predictions: What to write.
         path: `.csv`, `.parquet` or `.jsonl`.
     """
-    names, multilabel = predictions.labels, predictions.kind == "multilabel"
-    truth = [f"label__{n}" for n in names] if multilabel else ["label"]
+    names = predictions.labels
+    truth = [f"label__{n}" for n in names] if predictions.kind == "multilabel" else ["label"]
     others = dict.fromkeys(name for r in predictions.records for name in r.columns)
     columns = ["sample_id", "patient_id", "arm", "pattern", "split", *truth]
     columns += [f"p__{n}" for n in names] + [f"logit__{n}" for n in names]
     columns += ["called", "code", "message", "stage", "attempts", "image_sha256", *others]
-    write_rows(path, columns, (_to_row(r, names, multilabel=multilabel) for r in predictions.records))
+    write_rows(path, columns, (_to_row(r, predictions) for r in predictions.records))
 
 
 def is_reserved(column: str) -> bool:
@@ -182,7 +183,7 @@ def _assumption(positive: str) -> str:
     return f"The single p column was taken as the probability of {positive}; state the labels in a task to say otherwise."
 
 
-def _record(row: Row, position: int, kind: Kind, labels: tuple[str, ...]) -> Record:
+def _record(row: Row, position: int, kind: Kind, labels: tuple[str, ...], decided: Collection[str]) -> Record:
     if not row["sample_id"]:
         msg = "Expected a sample_id in every row; one is empty."
         raise PredictionsError(msg)
@@ -201,7 +202,7 @@ def _record(row: Row, position: int, kind: Kind, labels: tuple[str, ...]) -> Rec
     if row.get("code"):
         return Record(**base, code=row["code"], message=row.get("message", ""), stage=row.get("stage", ""))
     called = tuple(name for name in row.get("called", "").split("|") if name)
-    if set(called) - set(labels) or ("called" in row and kind != "multilabel" and len(called) != 1):
+    if set(called) - set(labels) or (base["arm"] in decided and kind != "multilabel" and len(called) != 1):
         msg = "Expected called to name known labels, exactly one unless the task is multilabel; got something else."
         raise PredictionsError(msg)
     return Record(**base, probability=_probability(row, labels), logit=_logits(row, labels), called=called)
@@ -262,11 +263,13 @@ def _check_consistent(records: Sequence[Record]) -> None:
         raise PredictionsError(msg)
 
 
-def _to_row(record: Record, names: tuple[str, ...], *, multilabel: bool) -> dict[str, Any]:
+def _to_row(record: Record, predictions: Predictions) -> dict[str, Any]:
+    names = predictions.labels
+    called = "|".join(record.called) or ("|" if record.arm in predictions.decided and not record.failed else "")
     row: dict[str, Any] = {"sample_id": record.sample_id, "patient_id": record.patient_id, "arm": record.arm}
-    row |= {"pattern": record.pattern, "split": record.split, "called": "|".join(record.called), "code": record.code}
+    row |= {"pattern": record.pattern, "split": record.split, "called": called, "code": record.code}
     row |= {"message": record.message, "stage": record.stage, "attempts": record.attempts, "image_sha256": record.image_sha256}
-    if multilabel:
+    if predictions.kind == "multilabel":
         row |= {f"label__{n}": None if t is None else int(t) for n, t in zip(names, record.target, strict=True)}
     else:
         true = next((n for n, t in zip(names, record.target, strict=True) if t), "")

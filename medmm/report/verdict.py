@@ -50,7 +50,9 @@ def verdict(results: Results) -> list[Sentence]:
     full = results.arms[0]
     ranking = ranking_metric(full.metrics)
     sentences = [_discrimination(full), *_calibration(full), _against_trivial(results)]
-    sentences += [_against_single(c) for c in results.comparisons if c.second != PREVALENCE_ARM and c.metric == ranking]
+    # The tests of a pair share its interval, and so its sentence.
+    single = {c.second: c for c in results.comparisons if c.second != PREVALENCE_ARM and c.metric == ranking}
+    sentences += map(_against_single, single.values())
     sentences += [_recalibration(r) for r in results.recalibration]
     sentences += [*_groups(results, ranking), *(_sites(h) for h in results.heterogeneity if h.metric == ranking)]
     sentences += [_sets(s) for s in full.conformal]

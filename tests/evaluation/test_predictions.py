@@ -155,6 +155,26 @@ def test_what_is_exported_reads_back_the_same(write, rows, tmp_path) -> None:
     assert (again.kind, again.labels, again.records, again.decided) == (first.kind, first.labels, first.records, first.decided)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+@pytest.mark.parametrize("rows", [GOOD, MULTILABEL], ids=["binary", "multilabel"])
+def test_an_arm_without_decisions_is_exported_as_one(write, rows, tmp_path, suffix) -> None:
+    first = from_file(write(rows))
+    assert first.decided == {}
+    export(first, tmp_path / f"again{suffix}")
+    again = from_file(tmp_path / f"again{suffix}")
+    assert (again.records, again.decided) == (first.records, {})
+
+
+def test_calling_nothing_at_all_is_a_decision_and_not_the_lack_of_one(write, tmp_path) -> None:
+    rows = [{**row, "arm": arm, "called": called} for arm, called in (("full", "|"), ("image", "")) for row in MULTILABEL]
+    first = from_file(write(rows))
+    assert list(first.decided) == ["full"]
+    assert {r.called for r in first.records} == {()}
+    export(first, tmp_path / "again.csv")
+    again = from_file(tmp_path / "again.csv")
+    assert (again.records, again.decided) == (first.records, first.decided)
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path) -> None:
     with pytest.raises(StoreError):
         from_store(tmp_path)

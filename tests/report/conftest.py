@@ -39,6 +39,13 @@ HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', r"$\fr
 @pytest.fixture(scope="session")
 def results_of() -> Callable[..., Results]:
     """(kind, n, ...) to results of the arms full and image; `distort` multiplies the logits of full, 1 is calibrated."""
+    made: dict[str, Results] = {}
+
+    def once(*args, **changes) -> Results:
+        asked = repr((args, sorted(changes.items())))
+        if asked not in made:
+            made[asked] = build(*args, **changes)
+        return made[asked]
 
     def build(kind: str = "binary", n: int = 150, *, distort: float = 1, one_class: bool = False, labels=None, **task) -> Results:
         rng = np.random.default_rng(0)
@@ -56,7 +63,7 @@ def results_of() -> Callable[..., Results]:
         task = {"name": "tested", "intervals": {"replicates": 200}} | task
         return score(Predictions(kind, labels, tuple(rows), {"type": "test"}), Task(**task))
 
-    return build
+    return once
 
 
 def _draw(kind, z, distort, rng):

@@ -26,11 +26,15 @@ def test_what_was_measured_is_answered_and_the_rest_is_missing(rich_of, results_
         "heterogeneity",
         "recalibration",
         "robustness",
-        "failures",
     }
-    assert {rich[key] for key in measured | {"net_benefit", "abstention"}} == {"auto"}
+    always = {"flow", "events", "calibration", "thresholds", "comparison", "uncertainty", "failures", "net_benefit", "abstention"}
+    assert {rich[key] for key in measured | always} == {"auto"}
     assert {bare[key] for key in measured} == {"missing"}
-    assert {bare[key] for key in ("flow", "events", "calibration", "thresholds", "comparison", "uncertainty")} == {"auto"}
+    assert {bare[key] for key in always} == {"auto"}
+
+
+def test_without_confident_errors_none_are_claimed_to_be_shown(results_of) -> None:
+    assert statuses(results_of().model_copy(update={"worst": ()}))["failures"] == "missing"
 
 
 def test_an_author_answers_by_stating_something(rich_of) -> None:

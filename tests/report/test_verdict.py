@@ -66,11 +66,19 @@ def test_what_to_know_before_believing_comes_last(results_of) -> None:
     assert [s.text for s in verdict(results) if s.tone == "beware"] == list(results.notes) != []
 
 
-def test_many_labels_share_a_sentence(eighteen) -> None:
-    said = [s.text for s in verdict(eighteen) if "of 18 labels" in s.text]
+def test_many_labels_share_a_sentence(results_of) -> None:
+    many = results_of("multilabel", 60, labels=tuple("abcdefg"))
+    said = [s.text for s in verdict(many) if "of 7 labels" in s.text]
     judged = [label for text in said for label in text.split(": ", 1)[1].rstrip(".").split(", ")]
-    assert sorted(judged) == sorted(eighteen.labels)
-    assert tone_of(eighteen, "cannot be vouched for") == "open"
+    assert sorted(judged) == sorted(many.labels)
+    assert tone_of(many, "cannot be vouched for") == "open"
+
+
+def test_a_pair_tested_in_several_ways_is_spoken_of_once(results_of) -> None:
+    results = results_of()
+    tested = [c.test for c in results.comparisons if c.second == "image" and c.metric == "auroc"]
+    assert len(tested) > 1
+    assert len([s for s in verdict(results) if "image alone" in s.text]) == 1
 
 
 def test_the_widest_gap_is_told_and_those_too_small_to_show(rich_of) -> None:
