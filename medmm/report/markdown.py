@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from medmm.report.checklist import checklist
 from medmm.report.sections import CALIBRATION, DECISION
 from medmm.report.verdict import Sentence, verdict, verdict_on_runs
-from medmm.report.words import OUTCOMES, difference, headline_metrics, measured_stems, metric_of, number, p_value
+from medmm.report.words import PAIRED, headline_metrics, measured_stems, metric_of, number, paired_cells
 from medmm.results import Arm, Comparison, Results, RunComparison
 
 _TONES = {"good": "yes", "bad": "NO", "open": "not shown", "beware": "beware"}
@@ -96,11 +96,7 @@ def _labels_table(full: Arm) -> str:
 
 
 def _comparisons_table(comparisons: Sequence[Comparison]) -> str:
-    rows = (
-        [c.first, c.second, c.metric, str(c.n), difference(c, 4), p_value(c.p_value), p_value(c.adjusted_p), OUTCOMES[c.outcome]]
-        for c in comparisons
-    )
-    return table(["first", "minus", "metric", "samples", "difference", "p", "adjusted p", "first is"], rows)
+    return table(PAIRED, map(paired_cells, comparisons))
 
 
 def _groups(results: Results) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from medmm.results import Arm, Comparison, Value
 
 OUTCOMES = {"better": "better", "worse": "worse", "non_inferior": "not inferior", "not_shown": "not shown"}
+PAIRED = ("first", "minus", "metric", "samples", "difference", "p", "adjusted p", "first is")
+"""Columns of a table of paired differences, as `paired_cells` fills them."""
 
 
 def number(value: Value | None, digits: int = 3) -> str:
@@ -26,6 +28,12 @@ def difference(found: Comparison, digits: int = 3) -> str:
     if found.difference is None:
         return "undefined"
     return f"{found.difference:+.{digits}f}{interval(found.low, found.high, digits, '+')}"
+
+
+def paired_cells(found: Comparison) -> list[str]:
+    """One paired difference under the columns of `PAIRED`."""
+    p_values = [p_value(found.p_value), p_value(found.adjusted_p)]
+    return [found.first, found.second, found.metric, str(found.n), difference(found, 4), *p_values, OUTCOMES[found.outcome]]
 
 
 def p_value(p: float | None) -> str:

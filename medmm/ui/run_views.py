@@ -7,9 +7,9 @@ from html import escape
 
 from medmm.prediction import DISCLAIMER
 from medmm.report import figures
-from medmm.report.verdict import Sentence, verdict
-from medmm.report.words import headline_metrics, number, percent, ranking_metric
-from medmm.results import Arm, Results
+from medmm.report.verdict import Sentence, verdict, verdict_on_runs
+from medmm.report.words import PAIRED, headline_metrics, number, paired_cells, percent, ranking_metric
+from medmm.results import Arm, Results, RunComparison
 from medmm.ui.cases import Case
 from medmm.ui.runs import Run
 
@@ -84,6 +84,12 @@ def side_by_side(first: Run, second: Run) -> str:
     shared = [label for label, curves in arms[0].curves.items() if curves.roc and arms[1].curves.get(label)]
     said = "" if first.results.labels == second.results.labels else _note("Their labels differ: they answer different questions.")
     return said + _arms_table(arms) + _figures([figures.roc_figure(arms, label) for label in shared[:_FIGURES]])
+
+
+def paired(found: RunComparison) -> str:
+    """What is shown of the difference of two runs on the samples both answered."""
+    who = f"{found.n} samples of {found.patients} patients that both answered; {found.left_out} answers to others are left out."
+    return _note(who) + _sentences(verdict_on_runs(found)) + _table(PAIRED, map(paired_cells, found.comparisons))
 
 
 def _sentences(found: Iterable[Sentence]) -> str:

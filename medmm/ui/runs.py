@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from medmm.errors import MedmmError, PredictionsError
-from medmm.evaluation.files import read_results
-from medmm.results import Results
+from medmm.evaluation.files import compare_to_folder, read_results
+from medmm.results import Results, RunComparison
 from medmm.store import FILE as STORE
 from medmm.ui.cases import Case, read_cases
 
@@ -80,6 +80,19 @@ class Runs:
         return [
             run for run in self._runs.values() if task in ("", run.results.task) and all(word in _searched(run) for word in wanted)
         ]
+
+    def compare(self, first: str, second: str) -> RunComparison:
+        """Paired differences of two runs on the samples both answered, by the task of the first.
+
+        Raises:
+            PredictionsError: If the predictions of one are not at hand, or they answer different questions.
+            MedmmError: If a run cannot be read or compared.
+        """
+        folders = [run.folder for run in map(self.get, (first, second)) if run.folder is not None]
+        if len(folders) < 2:
+            msg = "Expected the predictions of both runs, to pair them; of one there are only numbers. Choose two run folders."
+            raise PredictionsError(msg)
+        return compare_to_folder((folders[0], folders[1]), None, None, {})
 
     def _cases(self, name: str) -> tuple[Case, ...]:
         """Every sample of a run, those most confidently wrong first; nothing where the predictions are not at hand."""

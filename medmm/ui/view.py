@@ -91,7 +91,9 @@ def _two_runs(runs: Runs) -> None:
     found = gr.HTML(elem_id="comparison")
 
     def show(a: str, b: str) -> str:
-        return _safely(lambda: run_views.side_by_side(runs.get(a), runs.get(b)))
+        pair = _safely(lambda: run_views.paired(runs.compare(a, b)))
+        alone = _safely(lambda: run_views.side_by_side(runs.get(a), runs.get(b)))
+        return f"<h3>Paired differences</h3>{pair}<h3>Each on its own samples</h3>{alone}"
 
     compare.click(show, [first, second], found, api_name="compare", **_EVENT)
 

@@ -54,6 +54,7 @@ def test_two_runs_are_compared_and_nothing_is_wider_than_a_phone(page: Any) -> N
     page.click("#compare")
     page.wait_for_selector("#comparison table", timeout=60_000)
     assert "nested/poor" in page.inner_text("#comparison")
+    assert "good is better than poor in auroc" in page.inner_text("#comparison")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 

@@ -84,6 +84,18 @@ def test_two_runs_stand_side_by_side(runs, outline) -> None:
     assert "different questions" not in html
 
 
+def test_two_runs_are_paired_on_the_samples_both_answered(runs, outline) -> None:
+    found = runs.compare("good", "nested/poor")
+    auroc = next(c for c in found.comparisons if c.metric == "auroc")
+    alone = [runs.get(name).results.arms[0].metrics["auroc"].value for name in ("good", "nested/poor")]
+    assert found.n == 40
+    assert auroc.difference == pytest.approx(alone[0] - alone[1])
+    shown = outline(run_views.paired(found))
+    assert "40 samples of 40 patients that both answered" in shown.text
+    assert f"{auroc.difference:+.4f} [{auroc.low:+.4f}, {auroc.high:+.4f}]" in shown.text
+    assert shown.tags["tr",] == 1 + len(found.comparisons)
+
+
 def test_runs_of_different_questions_are_told_apart(runs) -> None:
     other = Runs(Path(__file__).parents[2] / "eval" / "results").get("sts51/0.1.0/lung_metastases")
     assert "Their labels differ" in run_views.side_by_side(runs.get("good"), other)

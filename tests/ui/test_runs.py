@@ -50,6 +50,20 @@ def test_runs_are_filtered_by_all_words_and_the_task(runs, words, task, found) -
     assert len(runs.matching(words, task)) == found
 
 
+def test_runs_without_predictions_or_of_other_labels_are_not_paired(tmp_path, imported, measured) -> None:
+    shutil.copytree(measured / "good", tmp_path / "good")
+    (tmp_path / "numbers").mkdir()
+    shutil.copy(measured / "good" / "metrics.json", tmp_path / "numbers")
+    (tmp_path / "other").mkdir()
+    three = {"p__a": 0.5, "p__b": 0.3, "p__c": 0.2}
+    imported(tmp_path / "other", [{"sample_id": f"s{i}", "split": "test", "label": "abc"[i % 3]} | three for i in range(9)])
+    runs = Runs(tmp_path)
+    with pytest.raises(PredictionsError, match="predictions of both"):
+        runs.compare("good", "numbers")
+    with pytest.raises(PredictionsError, match="same labels"):
+        runs.compare("good", "other")
+
+
 def test_an_unknown_run_is_refused(runs) -> None:
     with pytest.raises(PredictionsError, match="Choose one"):
         runs.get("../good")
