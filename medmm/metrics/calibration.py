@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
-from scipy.special import log_expit
 
 from medmm.metrics.binned import ECE_BINS, MASS_BINS, bin_index, hosmer_lemeshow, quantile_groups, ranked
-from medmm.metrics.column import Column, column
+from medmm.metrics.column import column
 from medmm.metrics.comparison import adjust
-from medmm.metrics.cox import slope_intercept, spiegelhalter_z
+from medmm.metrics.cox import log_likelihood, slope_intercept, spiegelhalter_z
 from medmm.metrics.scores import Scores, one_hot
 from medmm.types import FloatArray
 
@@ -146,14 +145,9 @@ def classical_tests(scores: Scores, index: int) -> tuple[CalibrationTest, ...]:
         found.append(CalibrationTest(f"hosmer_lemeshow[{MASS_BINS}]", chi, degrees, float(stats.chi2.sf(chi, degrees))))
     intercept, slope = (float(v[0]) for v in slope_intercept(label, ones))
     if np.isfinite(slope):
-        ratio = 2 * (_log_likelihood(label, intercept, slope) - _log_likelihood(label, 0.0, 1.0))
+        ratio = 2 * (log_likelihood(label, intercept, slope) - log_likelihood(label, 0.0, 1.0))
         found.append(CalibrationTest("unreliability", ratio, 2, float(stats.chi2.sf(ratio, 2))))
     return tuple(found)
-
-
-def _log_likelihood(label: Column, intercept: float, slope: float) -> float:
-    z = intercept + slope * label.log_odds
-    return float((label.y * log_expit(z) + (1 - label.y) * log_expit(-z)).sum())
 
 
 def _departures(p: FloatArray, residual: FloatArray) -> FloatArray:

@@ -101,15 +101,37 @@ def permutation_p(first: Scores, second: Scores, name: str, permutations: int = 
     return float(((np.abs(found) >= abs(observed) - 1e-12).sum() + 1) / (len(found) + 1))
 
 
-def adjust(p_values: FloatArray, method: Literal["holm", "bh"]) -> FloatArray:
-    """P values corrected for their number: family-wise (Holm 1979) or false discoveries (Benjamini & Hochberg 1995)."""
+def adjust(p_values: FloatArray, method: Literal["holm", "bh", "bonferroni", "hommel"]) -> FloatArray:
+    """P values corrected for their number.
+
+    Family-wise by Holm (1979), Bonferroni or, for tests that are independent or positively dependent, the sharper Hommel
+    (1988); for the share of false discoveries by Benjamini and Hochberg (1995).
+    """
     if method == "bh":
         return np.asarray(stats.false_discovery_control(p_values))
+    if method == "bonferroni":
+        return np.minimum(p_values * len(p_values), 1.0)
     order = np.argsort(p_values)
-    scaled = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
     adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(scaled, 1.0)
+    adjusted[order] = _hommel(p_values[order]) if method == "hommel" else _holm(p_values[order])
     return adjusted
+
+
+def _holm(rising: FloatArray) -> FloatArray:
+    return np.minimum(np.maximum.accumulate(rising * np.arange(len(rising), 0, -1)), 1.0)
+
+
+def _hommel(rising: FloatArray) -> FloatArray:
+    """The largest p value of Simes' (1986) test over all sets that hold a hypothesis: of each size, its worst set."""
+    n = len(rising)
+    adjusted = rising.copy()
+    for size in range(n, 0, -1):
+        simes = size * rising[n - size :] / np.arange(1, size + 1)  # of the largest `size` p values
+        others = float((simes[1:]).min()) if size > 1 else np.inf
+        worst = np.minimum(size * rising, others)
+        worst[n - size :] = np.maximum(worst[n - size :], simes.min())
+        adjusted = np.maximum(adjusted, worst)
+    return np.minimum(adjusted, 1.0)
 
 
 def _stacked(first: Scores, second: Scores) -> Scores:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, log_expit
 
 from medmm.metrics.column import Column, EachLabel
 from medmm.metrics.family import Metric
@@ -80,6 +80,12 @@ def in_the_large(column: Column, weights: FloatArray) -> FloatArray:
             break
     good = exists & np.isfinite(intercept) & (np.abs(step) < _CLOSE_ENOUGH)
     return np.where(good, intercept, np.nan)
+
+
+def log_likelihood(column: Column, intercept: float, slope: float) -> float:
+    """Of the labels, once the logits of the probabilities have been stretched and shifted so."""
+    z = intercept + slope * column.log_odds
+    return float((column.y * log_expit(z) + (1 - column.y) * log_expit(-z)).sum())
 
 
 def observed_to_expected(column: Column, weights: FloatArray) -> FloatArray:

@@ -108,6 +108,19 @@ def _corp(column: Column, weight: FloatArray) -> FloatArray:
     return np.array([score - recalibrated, constant - recalibrated, constant])
 
 
+def murphy(column: Column) -> FloatArray:
+    """(3,) reliability, resolution and uncertainty by distinct probabilities: Brier score = REL - RES + UNC (Murphy 1973).
+
+    Unlike `corp` it groups only what is equal, so it means something only for few distinct probabilities; NaN without a sample.
+    """
+    if not len(column.p):
+        return np.full(3, np.nan)
+    count = np.diff(np.append(column.starts, len(column.p)))
+    frequency, mean = np.add.reduceat(column.y, column.starts) / count, column.y.mean()
+    squares = (column.p[column.starts] - frequency) ** 2, (frequency - mean) ** 2
+    return np.array([*(float(np.average(s, weights=count)) for s in squares), mean * (1 - mean)])
+
+
 def _losses(scores: Scores) -> Losses:
     columns = list(scores.positives)
     known = ~np.isnan(scores.target[:, columns])

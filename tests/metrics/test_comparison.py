@@ -41,14 +41,18 @@ def test_models_that_never_disagree_do_not_differ() -> None:
     assert mcnemar(*right((7, 0, 0, 3)))[2:] == (1.0, 1.0, 1.0)
 
 
-def test_adjusted_p_values_equal_r(inference_refs) -> None:
-    expected = inference_refs["p_adjust"]
+def test_adjusted_p_values_equal_r(refs) -> None:
+    expected = refs["results"]["p_adjust"]
     p = np.array(expected["p"])
     assert adjust(p, "holm") == pytest.approx(expected["holm"], rel=1e-12)
     assert adjust(p, "bh") == pytest.approx(expected["BH"], rel=1e-12)
+    assert adjust(p, "bonferroni") == pytest.approx(expected["bonferroni"], rel=1e-12)
+    assert adjust(p, "hommel") == pytest.approx(expected["hommel"], rel=1e-12)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [("holm", "holm"), ("bh", "fdr_bh")])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("holm", "holm"), ("bh", "fdr_bh"), ("bonferroni", "bonferroni"), ("hommel", "hommel")]
+)
 def test_adjusted_p_values_equal_statsmodels_in_any_order(ours, theirs) -> None:
     p = np.random.default_rng(0).random(25) ** 3
     p[3] = p[4]

@@ -8,7 +8,8 @@ from sklearn import metrics as sk
 from sklearn.isotonic import IsotonicRegression
 
 from medmm.metrics import evaluate, point
-from medmm.metrics.proper import PROPER
+from medmm.metrics.column import column
+from medmm.metrics.proper import PROPER, murphy
 
 EXACT = {"rel": 0, "abs": 1e-12}
 KINDS = pytest.mark.parametrize("kind", ["smooth", "ties", "certain", "constant"])
@@ -76,6 +77,16 @@ def test_the_parts_of_the_brier_score_equal_r(reference, refs, name) -> None:
     found = [point(n, scores) for n in ("brier", "brier_mcb", "brier_dsc", "brier_unc")]
     assert found == pytest.approx([expected[k] for k in ("brier", "MCB", "DSC", "UNC")], rel=0, abs=tolerance)
     assert found[0] == pytest.approx(refs["results"]["val_prob"][name]["Brier"], rel=0, abs=tolerance)
+
+
+def test_the_parts_by_distinct_probabilities_equal_r(reference, refs) -> None:
+    expected, found = refs["results"]["murphy_p3"], murphy(column(reference("p3"), 1))
+    assert list(found) == pytest.approx([expected[k] for k in ("REL", "RES", "UNC")], rel=0, abs=1e-12)
+    assert found[0] - found[1] + found[2] == pytest.approx(expected["brier"], rel=0, abs=1e-12)
+
+
+def test_the_parts_of_no_sample_are_undefined(make) -> None:
+    assert np.isnan(murphy(column(make("multilabel", [[np.nan]], [[0.5]]), 0))).all()
 
 
 def test_the_parts_of_the_brier_score_equal_the_published_example(make, refs) -> None:
