@@ -62,6 +62,23 @@ class Bin(_Strict):
     high: float
 
 
+class CalibrationTest(_Strict):
+    """A classical test of probabilities being exactly right; see `metrics.calibration.classical_tests`.
+
+    It takes samples as independent and is not corrected for the number of labels: where patients or labels are
+    several it rejects calibrated models too often, which `Calibration.p_value` does not.
+
+    Attributes:
+        statistic: A standard normal or chi-square if they are.
+        degrees: Of freedom of a chi-square, null for a normal one.
+        p_value: Two-sided.
+    """
+
+    statistic: float
+    degrees: int | None
+    p_value: float
+
+
 class Calibration(_Strict):
     """Verdict and diagram of one label's probabilities; see `metrics.calibration.judge_labels`.
 
@@ -72,6 +89,7 @@ class Calibration(_Strict):
         ece_null_median, ece_null_high: Median and 97.5 % quantile of the ECE if the probabilities were
             exactly right.
         bins: Reliability diagram.
+        tests: Classical tests by name; null where the samples do not define one.
     """
 
     calibrated: bool | None
@@ -80,6 +98,7 @@ class Calibration(_Strict):
     ece_null_median: float | None
     ece_null_high: float | None
     bins: tuple[Bin, ...]
+    tests: dict[str, CalibrationTest | None] = {}
 
 
 class Decision(_Strict):

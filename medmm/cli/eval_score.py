@@ -69,6 +69,27 @@ def eval_fit(
             typer.echo(f"{name}: fitted on {part.source.n} samples of {part.source.patients} patients, split {part.source.split}")
 
 
+@eval_app.command("recalibrate")
+def eval_recalibrate(
+    cases: SidePath,
+    task: TaskOption = None,
+    method: Annotated[str, typer.Option(help="E.g. map_scaling, temperature, platt, beta.")] = "map_scaling",
+    out: Annotated[Path | None, typer.Option(help="Folder for recalibration.json, which `score --fitted` uses.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recalibrate on 50 to 200 cases of one site, and say whether that helped. For use on other patients of the site."""
+    with errors_as_json(as_json):
+        from medmm.evaluation.files import recalibrate_to_folder
+
+        found = recalibrate_to_folder(cases, task, method, out)
+    if as_json:
+        print_json(found.to_dict() | {"disclaimer": DISCLAIMER})
+        return
+    typer.echo(found.verdict)
+    typer.echo(f"{found.method} of {found.n} cases; log-loss {found.before:.3f} as it is, {found.after:.3f} recalibrated.")
+    typer.echo(DISCLAIMER)
+
+
 @eval_app.command("compare")
 def eval_compare(
     first: SidePath,

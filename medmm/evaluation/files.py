@@ -13,8 +13,10 @@ from medmm.evaluation.fit import Fitted, fit_parts
 from medmm.evaluation.gate import Check, check_gate, read_rules
 from medmm.evaluation.predictions import Predictions, from_file, from_store
 from medmm.evaluation.score import OnPhase, score
+from medmm.evaluation.site import recalibrate_site
 from medmm.evaluation.task import Task, read_task
 from medmm.evaluation.units import to_units
+from medmm.metrics.recalibration.local import LocalRecalibration
 from medmm.results import Results, RunComparison
 
 TABLES = (".csv", ".parquet", ".jsonl")
@@ -87,6 +89,25 @@ def fit_to_folder(run: Path, task_file: Path | None, out: Path | None, changes: 
         raise PredictionsError(msg)
     fitted.write(target)
     return fitted
+
+
+def recalibrate_to_folder(source: Path, task_file: Path | None, method: str, out: Path | None) -> LocalRecalibration:
+    """Recalibrate on a site's cases and write `recalibration.json`, for other patients of that site.
+
+    Args:
+        source: Run folder or predictions file.
+        task_file: Task; else the run's own, or defaults.
+        method: A name in `recalibrators`.
+        out: Folder to write, None to write nothing.
+
+    Raises:
+        PredictionsError, TaskError: As for `recalibrate_site`.
+    """
+    found, task = read_predictions(source, read_task(task_file) if task_file is not None else None)
+    local, fitted = recalibrate_site(found, task, method)
+    if out is not None:
+        Fitted(recalibration=fitted).write(out)
+    return local
 
 
 def compare_to_folder(

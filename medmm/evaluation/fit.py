@@ -85,9 +85,7 @@ def fit_parts(predictions: Predictions, task: Task) -> Fitted:
 
 def _recalibration(predictions: Predictions, task: Task) -> FittedRecalibration:
     policy, kind = task.recalibration, predictions.kind
-    if policy.method not in recalibrators:
-        msg = f"Expected recalibration by one of {', '.join(recalibrators)}; the task names another method."
-        raise TaskError(msg)
+    check_method(policy.method)
     arms = _rows_by_arm(predictions, policy.split)
     by_arm = {}
     for arm, rows in arms.items():
@@ -144,6 +142,17 @@ def _rows_by_arm(predictions: Predictions, split: str) -> dict[str, list[Record]
         msg = f"Expected labelled predictions of the split {split!r} to fit on; there are none. Predict it, or name another."
         raise TaskError(msg)
     return arms
+
+
+def check_method(method: str) -> None:
+    """Make sure that there is such a method of recalibration.
+
+    Raises:
+        TaskError: If there is not.
+    """
+    if method not in recalibrators:
+        msg = f"Expected recalibration by one of {', '.join(recalibrators)}; another method is named."
+        raise TaskError(msg)
 
 
 def check_label_space(fitted: Fitted, predictions: Predictions) -> None:

@@ -10,10 +10,10 @@ from medmm.evaluation.curves import curves_of, risk_of
 from medmm.evaluation.resample import Resampling
 from medmm.evaluation.sides import Side
 from medmm.metrics import Metric, Scores
-from medmm.metrics.calibration import CalibrationVerdict, judge_labels
+from medmm.metrics.calibration import CLASSICAL_TESTS, CalibrationVerdict, classical_tests, judge_labels
 from medmm.metrics.diagram import reliability
 from medmm.metrics.null import null_band
-from medmm.results import Arm, Bin, Calibration, Decision, Value, WorstCase
+from medmm.results import Arm, Bin, Calibration, CalibrationTest, Decision, Value, WorstCase
 from medmm.types import AnyArray, FloatArray, IntArray
 
 _WORST = 20
@@ -129,7 +129,11 @@ def _calibration(scores: Scores, column: int, verdict: CalibrationVerdict) -> Ca
         Bin(count=b.count, predicted=b.predicted, observed=b.observed, low=b.low, high=b.high) for b in reliability(scores, column)
     ]
     numbers = {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in verdict.to_dict().items()}
-    return Calibration(**numbers, bins=tuple(bins))
+    defined = {
+        t.name: CalibrationTest(statistic=t.statistic, degrees=t.degrees, p_value=t.p_value)
+        for t in classical_tests(scores, column)
+    }
+    return Calibration(**numbers, bins=tuple(bins), tests={name: defined.get(name) for name in CLASSICAL_TESTS})
 
 
 def _confusion(scores: Scores) -> tuple[tuple[tuple[int, ...], ...], ...]:

@@ -59,7 +59,7 @@ class Scored:
             PredictionsError: If there is nothing to score.
         """
         units = to_units(predictions, task)
-        rows = _of_split(units.records, task.split)
+        rows = of_split(units.records, task.split)
         usable = [r for r in rows if not r.failed and any(t is not None for t in r.target)]
         if not any(r.arm == FULL_ARM for r in usable):
             msg = (
@@ -73,7 +73,7 @@ class Scored:
         sides = build_sides(units, usable, [patients[drawn_as(r, task)] for r in usable], task, fitted)
         return cls(
             units=units,
-            stated=tuple(r for r in _of_split(predictions.records, task.split) if r.arm == FULL_ARM),
+            stated=tuple(r for r in of_split(predictions.records, task.split) if r.arm == FULL_ARM),
             rows=tuple(rows),
             split=task.split if any(r.split for r in rows) else "all",
             patients=patients,
@@ -109,6 +109,7 @@ def drawn_as(record: Record, task: Task) -> str:
     return record.sample_id if task.intervals.cluster == "row" else record.patient_id
 
 
-def _of_split(records: Sequence[Record], split: str) -> list[Record]:
+def of_split(records: Sequence[Record], split: str) -> list[Record]:
+    """Rows of a split; all where none names its split."""
     named = any(r.split for r in records)
     return [r for r in records if not named or r.split == split]

@@ -23,6 +23,13 @@ _FALSE_ALARM = 0.05
 _DRAWS_AT_ONCE = 100
 _DRAWS_A_LABEL = 100  # fewer and no p value could survive the correction for so many labels
 
+CLASSICAL_TESTS = (_SPIEGELHALTER, _HOSMER_LEMESHOW, _UNRELIABILITY) = (
+    "spiegelhalter",
+    f"hosmer_lemeshow[{MASS_BINS}]",
+    "unreliability",
+)
+"""Names of the tests in `classical_tests`."""
+
 
 @dataclass(frozen=True, slots=True)
 class CalibrationVerdict:
@@ -110,7 +117,7 @@ class CalibrationTest:
     """A test of the probabilities being exactly right that takes samples as independent.
 
     Attributes:
-        name: `spiegelhalter`, `hosmer_lemeshow[10]` or `unreliability`.
+        name: One of `CLASSICAL_TESTS`.
         statistic: Standard normal, chi-square and chi-square if they are.
         degrees: Of freedom of a chi-square; None for a normal one.
         p_value: Two-sided.
@@ -138,15 +145,15 @@ def classical_tests(scores: Scores, index: int) -> tuple[CalibrationTest, ...]:
         return ()
     found = []
     if np.isfinite(z := float(spiegelhalter_z(label, ones)[0])):
-        found.append(CalibrationTest("spiegelhalter", z, None, float(2 * stats.norm.sf(abs(z)))))
+        found.append(CalibrationTest(_SPIEGELHALTER, z, None, float(2 * stats.norm.sf(abs(z)))))
     groups = quantile_groups(label, ranked(label, ones), MASS_BINS)
     if np.isfinite(chi := float(hosmer_lemeshow(groups)[0])):
         degrees = int((groups.weight > 0).sum())
-        found.append(CalibrationTest(f"hosmer_lemeshow[{MASS_BINS}]", chi, degrees, float(stats.chi2.sf(chi, degrees))))
+        found.append(CalibrationTest(_HOSMER_LEMESHOW, chi, degrees, float(stats.chi2.sf(chi, degrees))))
     intercept, slope = (float(v[0]) for v in slope_intercept(label, ones))
     if np.isfinite(slope):
         ratio = 2 * (log_likelihood(label, intercept, slope) - log_likelihood(label, 0.0, 1.0))
-        found.append(CalibrationTest("unreliability", ratio, 2, float(stats.chi2.sf(ratio, 2))))
+        found.append(CalibrationTest(_UNRELIABILITY, ratio, 2, float(stats.chi2.sf(ratio, 2))))
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from medmm.errors import LeakageError, PredictionsError, TaskError
@@ -217,6 +218,20 @@ def test_readers_are_told_what_weakens_the_numbers() -> None:
 def test_nothing_to_score_is_refused(rows) -> None:
     with pytest.raises(PredictionsError, match="Expected labelled predictions in the split 'test'"):
         score(predictions(rows), task())
+
+
+def test_classical_tests_of_calibration_stand_beside_the_verdict_and_are_null_where_undefined() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.05, 0.95, 200)
+    y = (rng.random(200) < p).astype(float)
+    arms = {a.name: a for a in score(predictions(records(y, p)), task(metrics=["spiegelhalter_z"])).arms}
+    found = arms["full"].calibration["yes"].tests
+    z = ((y - p) * (1 - 2 * p)).sum() / np.sqrt(((1 - 2 * p) ** 2 * p * (1 - p)).sum())
+    assert (found["spiegelhalter"].statistic, found["spiegelhalter"].degrees) == (pytest.approx(z), None)
+    assert found["spiegelhalter"].p_value == pytest.approx(2 * stats.norm.sf(abs(z)))
+    assert found["unreliability"].p_value == pytest.approx(stats.chi2.sf(found["unreliability"].statistic, 2))
+    assert found["hosmer_lemeshow[10]"].degrees == 10
+    assert arms["prevalence"].calibration["yes"].tests["unreliability"] is None
 
 
 def test_a_single_sample_can_be_scored() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -24,7 +25,7 @@ class LocalRecalibration:
         recalibrator: Fitted on all cases.
         method: Its name.
         n, patients: Cases, and whose.
-        before, after: Mean log-loss in nats as the model is, and recalibrated by fits that did not see the patient.
+        before, after: Mean log-loss in nats of the probabilities in use, and recalibrated by fits that did not see the patient.
         difference, low, high: After minus before with its 95 % interval over patients; below 0 is better.
         helped: True or False when the interval leaves out 0, None when it cannot be told from so few.
     """
@@ -47,6 +48,10 @@ class LocalRecalibration:
         numbers = f"log-loss {self.difference:+.3f} nats (95 % interval {self.low:+.3f} to {self.high:+.3f})"
         return f"{found[self.helped]}: {numbers}, cross-validated over {self.patients} patients."
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready finding, without the recalibrator."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "recalibrator"} | {"verdict": self.verdict}
+
 
 def recalibrate_locally(
     kind: Kind,
@@ -54,6 +59,7 @@ def recalibrate_locally(
     logits: FloatArray,
     patients: IntArray,
     *,
+    in_use: FloatArray | None = None,
     method: str = "map_scaling",
     folds: int = 5,
     repeats: int = 5,
@@ -67,8 +73,9 @@ def recalibrate_locally(
     Args:
         kind: Kind of task.
         target: (n, K) one-hot, or 0, 1 and NaN if multilabel.
-        logits: (n, K); of probabilities in use, `logits_of` them.
+        logits: (n, K) that are mapped.
         patients: (n,) patient index, 0 to P - 1.
+        in_use: (n, K) probabilities to improve on, e.g. of a model calibrated elsewhere; None for those of the logits.
         method: A name in `recalibrators`.
         folds: Parts the patients are divided into.
         repeats: Divisions that are averaged, so that luck of the division counts less.
@@ -82,7 +89,9 @@ def recalibrate_locally(
         msg = f"Expected at least {2 * folds} patients for {folds} folds; got {count}. Collect more cases."
         raise TaskError(msg)
     rng = np.random.default_rng(seed)
-    before = log_losses(kind, target, expit(logits) if kind == "multilabel" else softmax(logits, axis=1))
+    if in_use is None:
+        in_use = expit(logits) if kind == "multilabel" else softmax(logits, axis=1)
+    before = log_losses(kind, target, in_use)
     after = np.mean([_out_of_fold(kind, target, logits, patients, method, folds, rng) for _ in range(repeats)], axis=0)
     low, high = _interval(after - before, patients, seed)
     return LocalRecalibration(
