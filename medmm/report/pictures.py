@@ -85,8 +85,10 @@ def _label_forests(full: Arm) -> dict[str, str]:
 
 
 def _group_forests(results: Results, ranking: str) -> dict[str, str]:
-    found = {}
-    whole = results.arms[0].metrics[ranking]
+    found: dict[str, str] = {}
+    whole = results.arms[0].metrics.get(ranking)
+    if whole is None:  # the task leaves AUROC out
+        return found
     for column in dict.fromkeys(g.column for g in results.groups):
         shown = {g.value: g.metrics[ranking] for g in results.groups if g.column == column and ranking in g.metrics}
         if _any_value(shown.values()):

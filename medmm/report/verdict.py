@@ -87,8 +87,10 @@ def _between(found: Comparison, first: str, second: str) -> Sentence:
 
 
 def _discrimination(full: Arm) -> Sentence:
-    value = full.metrics[ranking_metric(full.metrics)]
     samples = f"{full.n} samples of {full.patients} patients"
+    value = full.metrics.get(ranking_metric(full.metrics))
+    if value is None:
+        return Sentence("open", f"How well it separates the classes was not measured on {samples}: the task leaves AUROC out.")
     if value.value is None or value.low is None:
         return Sentence("open", f"How well it separates the classes cannot be told from {samples}: {value.reason or 'too few'}.")
     text = f"It separates the classes with an AUROC of {number(value)} on {samples}"

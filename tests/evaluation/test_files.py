@@ -86,6 +86,14 @@ def test_a_task_file_decides_labels_order_and_name(write, arms_of, tmp_path) -> 
     assert "sensitivity[no]" in results.arms[0].metrics
 
 
+@pytest.mark.parametrize("metric", ["log_loss", "f1_macro"])
+def test_a_task_that_leaves_auroc_out_has_its_report_all_the_same(write, arms_of, tmp_path, metric) -> None:
+    task = tmp_path / "few.yaml"
+    task.write_text(f"name: few\nmetrics: [{metric}]\nintervals: {{replicates: 100}}\n")
+    score_to_folder(None, write(arms_of()), task, tmp_path / "out")
+    assert "the task leaves AUROC out" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 def test_without_a_task_the_file_names_it(write, arms_of, tmp_path) -> None:
     assert score_to_folder(None, write(arms_of()), None, tmp_path / "out").task == "given"
 
