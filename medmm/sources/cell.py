@@ -132,23 +132,24 @@ def _be_child(task: Task, arguments: Mapping[str, Any], allowance: Allowance, se
     """Work under limits, send the reply, and end without running anything the parent had planned for its own end."""
     status = 1
     try:
+        reserve = [bytearray(_RESERVE_BYTES)]  # taken before the limits, which may already be exceeded
         _confine(allowance, keep=sending)
-        reply = answer(partial(_within_memory, task), arguments)
+        reply = json.dumps(answer(partial(_within_memory, task, reserve), arguments))  # whole before a byte is sent
         with os.fdopen(sending, "w", encoding="utf-8") as pipe:
-            json.dump(reply, pipe)
+            pipe.write(reply)
         status = 0
     finally:
         os._exit(status)
 
 
-def _within_memory(task: Task, **arguments: Any) -> dict[str, Any]:
-    reserve = bytearray(_RESERVE_BYTES)
+def _within_memory(task: Task, reserve: list[bytearray], /, **arguments: Any) -> dict[str, Any]:
+    msg = "Expected to read the study within the memory allowed; it needs more. Point to a smaller study."
+    too_much = BudgetError(msg)
     try:
         return task(**arguments)
     except MemoryError:
-        del reserve  # to tell of it takes some memory too
-        msg = "Expected to read the study within the memory allowed; it needs more. Point to a smaller study."
-        raise BudgetError(msg) from None
+        reserve.clear()  # to tell of it takes some memory too
+        raise too_much from None
 
 
 def _confine(allowance: Allowance, keep: int) -> None:
