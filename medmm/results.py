@@ -423,7 +423,13 @@ class FailedSample(_Strict):
     code: str
 
 
-class Results(_Strict):
+class _Document(_Strict):
+    def to_json(self) -> str:
+        """Stable text: the same content gives the same bytes."""
+        return to_text(self.model_dump(mode="json", by_alias=True)) + "\n"
+
+
+class Results(_Document):
     """The content of `metrics.json`.
 
     Attributes:
@@ -468,12 +474,8 @@ class Results(_Strict):
         """The arm of this name."""
         return next((a for a in self.arms if a.name == name), None)
 
-    def to_json(self) -> str:
-        """Stable text: the same results give the same bytes."""
-        return to_text(self.model_dump(mode="json", by_alias=True)) + "\n"
 
-
-class RunComparison(_Strict):
+class RunComparison(_Document):
     """The content of `comparison.json`: two runs, or predictions files, on the samples both answered.
 
     Attributes:
@@ -502,7 +504,3 @@ class RunComparison(_Strict):
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
-
-    def to_json(self) -> str:
-        """Stable text."""
-        return to_text(self.model_dump(mode="json", by_alias=True)) + "\n"
