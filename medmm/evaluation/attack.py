@@ -26,7 +26,7 @@ def attacked(predictor: Predictor, sample: Sample, target: FloatArray, level: fl
 
     assert sample.image is not None  # only such samples are attacked
     model, preprocessor = predictor.folder.model, predictor.folder.preprocessor
-    image = sample.image.float().requires_grad_()
+    image = sample.image.detach().requires_grad_()  # another tensor: the sample's own stays as it is
     batch = preprocessor.collate([replace(sample, image=image)]).to(model.device)
     with torch.enable_grad():
         logits = model.answer(model.encode(batch), batch.present)[0]

@@ -286,7 +286,7 @@ def _parameter_groups(model: MultimodalClassifier, config: TrainConfig) -> list[
 def _varied(sample: Sample, augment: ImageAugmentation | None) -> Sample:
     if augment is None or sample.image is None:
         return sample
-    return Sample(augment(sample.image.float()), sample.tokens)
+    return Sample(augment(sample.image), sample.tokens)
 
 
 def _copy(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -20,7 +20,7 @@ class Sample:
     """One study ready for the network.
 
     Attributes:
-        image: (1, R, A, S) int16 on the recipe's grid, or None.
+        image: (1, R, A, S) float32 in the recipe's unit on its grid, or None.
         tokens: Tokenised note, or None.
     """
 
@@ -133,7 +133,7 @@ class Preprocessor:
     def _stack_images(self, samples: Sequence[Sample]) -> torch.Tensor:
         assert self.volume is not None  # samples hold images only when there is a recipe
         shape = (1, *self.volume.shape)
-        grids = [torch.zeros(shape, dtype=torch.int16) if s.image is None else s.image for s in samples]
+        grids = [torch.zeros(shape) if s.image is None else s.image for s in samples]
         return to_channels(torch.stack(grids), self.volume.windows)
 
     def _stack_tokens(self, samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

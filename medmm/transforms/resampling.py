@@ -16,7 +16,7 @@ from medmm.geometry import Grid
 from medmm.types import AnyArray, FloatArray
 
 ALIGNED = 0.9999  # cosine: closer than 0.8 degrees to the axes, separable resampling moves nothing noticeably
-_EDGE = 0.5 + 1e-6  # voxels beyond the outermost centre that still belong to it, rounding apart
+_EDGE = 0.5 + 1e-4  # voxels beyond the outermost centre that still belong to it, a float32 affine's rounding apart
 _PLANES, _BLOCK = 8, 32  # outputs computed together: a working set that stays in the cache
 
 

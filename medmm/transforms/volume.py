@@ -90,7 +90,8 @@ def resample(volume: Volume, recipe: VolumeRecipe, device: torch.device | str = 
         device: Where to compute; the result stays there.
 
     Returns:
-        (1, R, A, S) int16 `MetaTensor` in the volume's unit with its affine, and what to tell the reader.
+        (1, R, A, S) float32 `MetaTensor` in the volume's unit with its affine, and what to tell the reader. Not rounded: the
+        last digits of an affine, which file formats keep differently, then move the input by as little.
 
     Raises:
         ScopeError: If the volume is not of the kind the recipe was made for.
@@ -104,8 +105,7 @@ def resample(volume: Volume, recipe: VolumeRecipe, device: torch.device | str = 
         values = sample_aligned(volume.array[0], volume.grid, target, pad, antialias=recipe.antialias, device=device)
     else:
         values = _resample_oblique(volume, target, recipe, device)
-    whole = values.clamp_(-32768, 32767).round_().to(torch.int16)[None].contiguous()
-    return MetaTensor(whole, affine=torch.from_numpy(target.affine)), _coverage_notices(volume.grid, recipe)
+    return MetaTensor(values[None].contiguous(), affine=torch.from_numpy(target.affine)), _coverage_notices(volume.grid, recipe)
 
 
 def to_channels(hu: torch.Tensor, windows: Sequence[tuple[float, float]]) -> torch.Tensor:
@@ -173,7 +173,8 @@ def _resample_oblique(volume: Volume, target: Grid, recipe: VolumeRecipe, device
     shift = np.diag([*factors, 1.0])
     shift[:3, 3] = [(f - 1) / 2 for f in factors]
     source = MetaTensor(pooled - pad, affine=torch.from_numpy(volume.grid.affine @ shift))
-    resampler: Any = SpatialResample(mode="bilinear", padding_mode="zeros", dtype=torch.float32)
+    # In double precision: MONAI's coordinates in single precision are off by a noticeable part of a voxel at the far end.
+    resampler: Any = SpatialResample(mode="bilinear", padding_mode="zeros", dtype=torch.float64)
     out = resampler(source, dst_affine=torch.from_numpy(target.affine), spatial_size=target.shape)
     result: torch.Tensor = out.as_tensor()[0] + pad
     return result
