@@ -1,4 +1,4 @@
-"""Layout and events of the page."""
+"""The page as a whole: what is around the tabs, and the tabs."""
 
 from __future__ import annotations
 
@@ -11,75 +11,48 @@ from starlette.routing import Route
 
 from medmm.errors import MedmmError
 from medmm.ui import pack, views
-from medmm.ui.blocks import HIDDEN, STATIC, GuardedBlocks
+from medmm.ui.blocks import GuardedBlocks
 from medmm.ui.page import PACK_ROUTE, Page
+from medmm.ui.speech import label
+from medmm.ui.tabs import study
+from medmm.ui.words import TAGS
 
-_NOTE_CHARS = 32_768
+TABS = {"tab_study": study.build}
+"""Key of each tab's name, and what lays it out inside and wires it, given the page and its Blocks."""
+
+_LANGUAGES = ((TAGS["en"], "English"), (TAGS["zh"], "中文"))
+_KEEP_REST_OF_ADDRESS = """
+for (const link of element.querySelectorAll('a')) {
+  const address = new URL(location.href);
+  address.searchParams.set('lang', link.lang);
+  link.href = address.href;
+  if (document.documentElement.lang === link.lang) link.setAttribute('aria-current', 'true');
+}
+"""
 
 
 def layout(page: Page) -> GuardedBlocks:
     """The page as Blocks."""
-    models = page.models()
     blocks = GuardedBlocks("medmm", page.close, ["page.css"], [_volume_route(page)], lambda: _be_public(page))
     with blocks:
-        gr.Markdown("# medmm\nA CT and a clinical note in, one calibrated probability out, with the proof of how good it is.")
-        gr.HTML(views.banner())
-        token = gr.State("", time_to_live=1800)
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=3, min_width=320):
-                viewer = gr.HTML(html_template=_static("viewer.html"), js_on_load=_static("viewer.js"), elem_id="viewer")
-                facts = gr.HTML(elem_id="facts")
-            with gr.Column(scale=2, min_width=320):
-                gr.Markdown("### Examples", visible=bool(page.examples))
-                with gr.Row(elem_classes="mm-examples"):
-                    buttons = [gr.Button(e.title, size="sm", min_width=0, elem_classes="mm-example") for e in page.examples]
-                upload = gr.File(
-                    label="Or upload DICOM (zip or files), NIfTI, PNG, JPEG", file_count="multiple", height=150, elem_id="upload"
-                )
-                upload.preprocess = _paths  # type: ignore[method-assign]  # Gradio's leaves an empty file beside each upload
-                note = gr.Textbox(label="Clinical note", lines=4, max_length=_NOTE_CHARS, elem_id="note")
-                chosen = gr.Dropdown(models, value=models[0] if models else None, label="Model", elem_id="model")
-                about = gr.HTML(elem_id="about")
-                run = gr.Button("Run", variant="primary", elem_id="run")
-                answer = gr.HTML(elem_id="answer")
-        opened = [viewer, facts, token, answer, upload]
-        for index, button in enumerate(buttons):
-            button.click(_example(page, index), None, [*opened, note, chosen], api_name=f"example_{index}", **HIDDEN)
-        upload.upload(_upload(page), upload, opened, api_name="open_upload", **HIDDEN)
-        run.click(
-            _run(page), [token, note, chosen], answer, api_name="answer", concurrency_limit=1, concurrency_id="model", **HIDDEN
-        )
-        chosen.change(page.describe, chosen, about, api_name="describe", **HIDDEN)
-        blocks.load(page.describe, chosen, about, api_name="describe_first", **HIDDEN)
+        with gr.Row(elem_classes="mm-head"):
+            gr.Markdown("# medmm")
+            gr.HTML(_languages(), js_on_load=_KEEP_REST_OF_ADDRESS, elem_id="languages")
+        gr.HTML(f"<p>{label('promise')}</p>")
+        gr.HTML(views.banner(label("banner")))
+        with gr.Tabs():
+            for name, build in TABS.items():
+                with gr.Tab(label(name), elem_id=name):
+                    build(page, blocks)
         blocks.unload(_wipe(page))
     blocks.queue(max_size=32, default_concurrency_limit=2, api_open=False)
     return blocks
 
 
-def _example(page: Page, index: int) -> Any:
-    def open_example(request: gr.Request) -> Any:
-        opened, note, model = page.open_example(index, str(request.session_hash))
-        return (*opened, "", None, note, model)
-
-    return open_example
-
-
-def _upload(page: Page) -> Any:
-    def open_upload(files: list[str] | None, request: gr.Request) -> Any:
-        return (*page.open_upload(files, str(request.session_hash)), "", None)
-
-    return open_upload
-
-
-def _paths(payload: Any) -> list[str] | None:
-    return None if payload is None else [file.path for file in payload]
-
-
-def _run(page: Page) -> Any:
-    def answer(token: str, note: str, model: str, request: gr.Request) -> str:
-        return page.run(token, note, model, str(request.session_hash))
-
-    return answer
+def _languages() -> str:
+    """The switch: each language by its own name, as a link to the same page in it."""
+    links = "".join(f'<a href="?lang={tag}" lang="{tag}">{name}</a>' for tag, name in _LANGUAGES)
+    return f'<nav class="mm-languages" aria-label="Language">{links}</nav>'
 
 
 def _wipe(page: Page) -> Any:
@@ -102,7 +75,3 @@ def _volume_route(page: Page) -> Route:
         return FileResponse(file, media_type="application/octet-stream") if file.is_file() else Response(status_code=404)
 
     return Route(f"/{PACK_ROUTE}{{token}}", volume)
-
-
-def _static(name: str) -> str:
-    return (STATIC / name).read_text(encoding="utf-8")

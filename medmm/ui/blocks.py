@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 
 from medmm.prediction import DISCLAIMER
 from medmm.ui.guard import Guard
+from medmm.ui.speech import IN_BROWSER, Speaker
 
 STATIC = Path(__file__).parent / "static"
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}  # hides, does not protect: every handler is public
@@ -96,13 +97,14 @@ def _settings(styles: Sequence[str], routes: Sequence[BaseRoute]) -> dict[str, A
         "state_session_capacity": 100,
         "strict_cors": True,
         "allowed_paths": [],
+        "i18n": IN_BROWSER,
         "theme": gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=_FONT, font_mono=_MONO),
         "css_paths": [STATIC / name for name in styles],
         "app_kwargs": {
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
-            "middleware": [Middleware(Guard)],
+            "middleware": [Middleware(Guard), Middleware(Speaker)],
             "routes": list(routes),
         },
     }

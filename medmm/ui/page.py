@@ -15,6 +15,7 @@ from medmm.settings import LIMITS
 from medmm.shelf import DEFAULT_MODEL, examples, find_model, model_names
 from medmm.ui import views
 from medmm.ui.session import Sessions
+from medmm.ui.words import Language
 from medmm.worker import SINGLE_THREADED, Worker
 
 _TASKS = "medmm.ui.tasks"
@@ -77,20 +78,20 @@ class Page:
             raise ModelError(msg)
         return self._models[model]
 
-    def open_example(self, index: int, session: str) -> tuple[Opened, str, str]:
+    def open_example(self, index: int, session: str, language: Language = "en") -> tuple[Opened, str, str]:
         """An example opened, its note, and the model made for it."""
         example = self.examples[index]
-        viewer, facts, token = self._open(lambda _: example.path, session)
+        viewer, facts, token = self._open(lambda _: example.path, session, language)
         told = f'<p class="mm-muted">{escape(example.truth)} {escape(example.attribution)}</p>'
         return (viewer, facts + told, token), example.note, example.model if example.model in self._models else self.models()[0]
 
-    def open_upload(self, uploads: list[str] | None, session: str) -> Opened:
+    def open_upload(self, uploads: list[str] | None, session: str, language: Language = "en") -> Opened:
         """Viewer, facts and token of uploaded files, which are removed from where the server put them."""
         if not uploads:
             return None, "", ""
-        return self._open(lambda folder: self.sessions.adopt(uploads, folder), session)
+        return self._open(lambda folder: self.sessions.adopt(uploads, folder), session, language)
 
-    def _open(self, source: Callable[[Path], Path], session: str) -> Opened:
+    def _open(self, source: Callable[[Path], Path], session: str, language: Language) -> Opened:
         """Read what `source`, given the fresh study folder, points to."""
         token, folder = self.sessions.new(session)
         try:
@@ -101,23 +102,23 @@ class Page:
         finally:
             shutil.rmtree(folder / "incoming", ignore_errors=True)
         spec = {**found["pack"], "url": PACK_ROUTE + token, "lung": _shows_lung(found["study"])}
-        return spec, views.study_facts(found["study"], found["warnings"]), token
+        return spec, views.study_facts(found["study"], found["warnings"], language), token
 
-    def run(self, token: str, note: str | None, model: str, session: str) -> str:
+    def run(self, token: str, note: str | None, model: str, session: str, language: Language = "en") -> str:
         """The answer as HTML."""
         try:
             folder = str(self.sessions.find(token, session)) if token else None
             prediction = self.predictor.call(
                 "predict", _PREDICT_SECONDS, folder=folder, note=note, model=self._folder_of(model), public=self.public
             )
-            return views.result(prediction, self.about(model))
+            return views.result(prediction, self.about(model), language)
         except MedmmError as error:
             return views.failure(error.code, error.message)
 
-    def describe(self, model: str) -> str:
+    def describe(self, model: str, language: Language = "en") -> str:
         """The model's paragraph."""
         try:
-            return views.model_facts(self.about(model))
+            return views.model_facts(self.about(model), language)
         except MedmmError as error:
             return views.failure(error.code, error.message)
 

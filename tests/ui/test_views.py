@@ -13,6 +13,7 @@ import pytest
 from medmm.prediction import DISCLAIMER
 from medmm.shelf import find_model
 from medmm.ui import views
+from medmm.ui.words import say
 
 Outlined = Callable[[str], Any]
 HOSTILE = """<img src=x onerror=alert(1)></p><script>alert(2)</script>"'&amp;{{7*7}}${alert(3)}"""
@@ -194,4 +195,4 @@ def test_no_warnings_no_list(outline: Outlined) -> None:
 
 
 def test_the_banner_is_the_disclaimer(outline: Outlined) -> None:
-    assert DISCLAIMER in outline(views.banner()).text
+    assert DISCLAIMER in outline(views.banner(say("en", "banner"))).text
