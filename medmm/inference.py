@@ -17,7 +17,7 @@ from medmm.prediction import Answer, Prediction
 from medmm.shelf import find_model
 from medmm.study import Notice, Study
 from medmm.transforms.batch import Sample
-from medmm.types import FloatArray, Modality, pattern_name
+from medmm.types import FloatArray, Modality, in_words, pattern_name
 
 
 class Predictor:
@@ -122,10 +122,11 @@ class Predictor:
 
     def _missing_notices(self, study: Study, used: frozenset[Modality]) -> list[Notice]:
         absent = sorted(self.folder.preprocessor.modalities - used)
-        notices = [Notice(f"W_NO_{name.upper()}", f"No {name} was given; the answer rests on the rest alone.") for name in absent]
-        unread: list[str] = sorted(study.modalities - self.folder.preprocessor.modalities)
-        unread += [name for name, given in (("audio", study.recording), ("tabular values", study.values)) if given is not None]
-        return notices + [Notice("W_UNREAD", f"This model does not read {name}; it was not used.") for name in unread]
+        notices = [
+            Notice(f"W_NO_{name.upper()}", f"No {in_words(name)} was given; the answer rests on the rest alone.") for name in absent
+        ]
+        unread = sorted(study.modalities - self.folder.preprocessor.modalities)
+        return notices + [Notice("W_UNREAD", f"This model does not read {in_words(name)}; it was not used.") for name in unread]
 
 
 def _uncalibrated(kind: str, logits: FloatArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
     image -> encoder -> project --+--> fusion -> head            (the answer)
     text  -> encoder -> project --+
-                          `-> a head for each modality           (auxiliary, training and explanation)
+    audio, tabular likewise   `-> a head for each modality       (auxiliary, training and explanation)
 
 Any modality may be missing, in training and in use.
 """
@@ -11,41 +11,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
-from medmm.encoders import IMAGE_ENCODERS, TEXT_ENCODERS, Encoded
+from medmm.encoders import ENCODERS, Encoded
+from medmm.encoders.volumes import OverVolumes
 from medmm.errors import ModelError
-from medmm.fusion import FUSIONS, Features, Present, in_order
+from medmm.fusion import FUSIONS, Features, Present
 from medmm.heads import Head, Logits
-from medmm.transforms.batch import Batch
+from medmm.transforms.audio import AudioRecipe
+from medmm.transforms.batch import Batch, Tensors
+from medmm.transforms.columns import TableRecipe
+from medmm.transforms.text import TextRecipe
 from medmm.transforms.volume import VolumeRecipe
 from medmm.types import MODALITIES, Kind, Modality
 
-
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
-    """The image side: which encoder, its options, and how a volume becomes its input."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    recipe: VolumeRecipe
-    encoder: str = "resnet"
-    options: dict[str, Any] = field(default_factory=dict)
+Recipe = TypeVar("Recipe")
 
 
 @dataclass(frozen=True, slots=True)
-class TextConfig:
-    """The text side: which encoder, its options, and the longest note in tokens."""
+class Side(Generic[Recipe]):
+    """How a model reads one modality.
+
+    Attributes:
+        recipe: How its input is made.
+        encoder: Name among the encoders of the modality.
+        options: Of the encoder.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    encoder: str = "transformer"
+    recipe: Recipe
+    encoder: str
     options: dict[str, Any] = field(default_factory=dict)
-    max_tokens: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class ModelConfig:
     Attributes:
         kind: What is predicted.
         labels: Class names in the order of the logits; of a binary task the second is the positive one.
-        image, text: The two sides, None when the model does not read that modality.
+        image, text, audio, tabular: How each modality is read, None when it is not.
         fusion: Name of a fusion layer.
         width: Channels in which modalities meet.
         dropout: Before every head.
@@ -67,18 +68,24 @@ class ModelConfig:
 
     kind: Kind
     labels: tuple[str, ...]
-    image: ImageConfig | None = None
-    text: TextConfig | None = None
+    image: Side[VolumeRecipe] | None = None
+    text: Side[TextRecipe] | None = None
+    audio: Side[AudioRecipe] | None = None
+    tabular: Side[TableRecipe] | None = None
     fusion: str = "concat"
     width: int = 128
     dropout: float = 0.2
     vote: float = 0.5
 
     @property
+    def sides(self) -> dict[Modality, Side[Any]]:
+        """What the model reads and how, in canonical order."""
+        return {name: side for name in MODALITIES if (side := getattr(self, name)) is not None}
+
+    @property
     def modalities(self) -> tuple[Modality, ...]:
         """What the model reads, in canonical order."""
-        sides = {"image": self.image, "text": self.text}
-        return tuple(name for name in MODALITIES if sides[name] is not None)
+        return tuple(self.sides)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -113,13 +120,7 @@ class MultimodalClassifier(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        encoders: dict[str, nn.Module] = {}
-        if config.image is not None:
-            build = IMAGE_ENCODERS.get(config.image.encoder)
-            encoders["image"] = build(len(config.image.recipe.windows), **config.image.options)
-        if config.text is not None:
-            encoders["text"] = TEXT_ENCODERS.get(config.text.encoder)(**config.text.options)
-        self.encoders = nn.ModuleDict(encoders)
+        self.encoders = nn.ModuleDict({name: _encoder(name, side) for name, side in config.sides.items()})
         names = config.modalities
         self.project = nn.ModuleDict({n: _projection(self.encoders[n], config.width) for n in names})
         self.fusion = FUSIONS.get(config.fusion)(config.width, names)
@@ -140,15 +141,7 @@ class MultimodalClassifier(nn.Module):
 
     def encode(self, batch: Batch) -> Features:
         """Features of every modality the model reads, in `width` channels; zeros where absent."""
-        inputs: dict[Modality, tuple[torch.Tensor | None, ...]] = {
-            "image": (batch.image,),
-            "text": (batch.ids, batch.values, batch.is_number, batch.token_mask),
-        }
-        features: Features = {}
-        for name in self.config.modalities:
-            given = [t for t in inputs[name] if t is not None]
-            features[name] = self._encode_present(name, given, batch.present[name])
-        return in_order(features)
+        return {name: self._encode_present(name, batch.inputs.get(name), batch.present[name]) for name in self.config.modalities}
 
     def fuse(self, features: Features, present: Present) -> torch.Tensor:
         """(B, classes) logits of the fused head; call again with other masks for other subsets."""
@@ -183,10 +176,10 @@ class MultimodalClassifier(nn.Module):
             answers[pattern] = self.answer(features, batch.only(pattern).present), complete
         return answers
 
-    def _encode_present(self, name: Modality, inputs: list[torch.Tensor], present: torch.Tensor) -> Encoded:
+    def _encode_present(self, name: Modality, inputs: Tensors | None, present: torch.Tensor) -> Encoded:
         """Encode only the samples that have the modality and scatter them into the batch."""
         width, count = self.config.width, len(present)
-        if not inputs or not bool(present.any()):
+        if inputs is None or not bool(present.any()):
             empty = torch.zeros(count, 1, width, device=self.device)
             return Encoded(empty, torch.zeros(count, 1, dtype=torch.bool, device=self.device), empty[:, 0])
         encoded = self.encoders[name](*(t[present] for t in inputs))
@@ -194,6 +187,11 @@ class MultimodalClassifier(nn.Module):
         if bool(present.all()):
             return Encoded(tokens, encoded.mask, pooled)
         return Encoded(_scatter(tokens, present), _scatter(encoded.mask, present), _scatter(pooled, present))
+
+
+def _encoder(name: Modality, side: Side[Any]) -> Any:
+    encoder = ENCODERS[name].get(side.encoder)(side.recipe, **side.options)
+    return OverVolumes(encoder) if name == "image" and side.recipe.volumes > 1 else encoder
 
 
 def _projection(encoder: Any, width: int) -> nn.Module:

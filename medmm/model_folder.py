@@ -28,13 +28,14 @@ from medmm.geometry import Grid
 from medmm.metrics.recalibration import Calibrator
 from medmm.model import ModelConfig, MultimodalClassifier
 from medmm.results import Results
-from medmm.study import Note, Study, Volume
+from medmm.study import Note, Quantity, Recording, Study, Values, Volume
 from medmm.transforms.batch import Preprocessor
+from medmm.transforms.columns import TableRecipe
 from medmm.transforms.text import NoteTokenizer
 from medmm.types import FloatArray, pattern_name
 from medmm.weights import check_manifest, load_weights, save_weights, write_manifest
 
-FORMAT = 1
+FORMAT = 2
 _REQUIRED = {"config.json", "model.safetensors", "calibration.json", "thresholds.json", "golden.json", "card.md"}
 _OPTIONAL = {"tokenizer.json", "results.json"}
 _GOLDEN_NOTE = "Golden self-test: 61-year-old, lesion of 2.4 cm, no weight loss."
@@ -100,8 +101,8 @@ def save_model_folder(
     _write_json(folder / "calibration.json", {name: c.to_dict() for name, c in calibrators.items()})
     _write_json(folder / "thresholds.json", {name: _threshold_dict(t) for name, t in thresholds.items()})
     _write_json(folder / "golden.json", golden_logits(model, preprocessor))
-    if preprocessor.tokenizer is not None:
-        replace_bytes(folder / "tokenizer.json", preprocessor.tokenizer.to_json().encode())
+    if preprocessor.text is not None:
+        replace_bytes(folder / "tokenizer.json", preprocessor.text.to_json().encode())
     seal_card(folder, card)
 
 
@@ -119,7 +120,7 @@ def attach_results(folder: Path, results: Results) -> None:
         PredictionsError: If the results are about other labels.
     """
     check_manifest(folder, _REQUIRED, _OPTIONAL)
-    config = ModelConfig.from_dict(_read_json(folder / "config.json").get("model"))
+    config = _read_config(_read_json(folder / "config.json"))
     if results.labels != config.labels:
         msg = f"Expected results about {', '.join(config.labels)}; they are about {', '.join(results.labels)}."
         raise PredictionsError(msg)
@@ -137,10 +138,7 @@ def load_model_folder(folder: str | Path, device: torch.device) -> ModelFolder:
     folder = Path(folder)
     digest = check_manifest(folder, _REQUIRED, _OPTIONAL)
     content = _read_json(folder / "config.json")
-    if content.get("format") != FORMAT:
-        msg = f"Expected model folder format {FORMAT}; got {content.get('format')!r}. Use the medmm version that wrote it."
-        raise ModelError(msg)
-    config = ModelConfig.from_dict(content.get("model"))
+    config = _read_config(content)
     model = _build(config)
     load_weights(model, folder / "model.safetensors")
     model.to(device).eval()
@@ -172,15 +170,33 @@ def golden_logits(model: MultimodalClassifier, preprocessor: Preprocessor) -> di
 
 def _golden_study(preprocessor: Preprocessor) -> Study:
     """A study made by arithmetic alone, the same on every machine."""
+    recipe = preprocessor.image
     volumes: tuple[Volume, ...] = ()
-    recipe = preprocessor.volume
     if recipe is not None:
         i, j, k = np.meshgrid(*(np.arange(n) for n in recipe.shape), indexing="ij", sparse=True)
         low, high = recipe.windows[0]
         wave: FloatArray = (np.sin(i / 5.0) + np.cos(j / 7.0) + np.sin(k / 3.0)) / 6 + 0.5
         array = np.rint(low + (high - low) * wave).astype(np.int16)[None]
         volumes = (Volume(array, Grid(recipe.shape, np.diag([*recipe.spacing, 1.0])), recipe.unit, recipe.modality),)
-    return Study(volumes=volumes, note=Note(_GOLDEN_NOTE) if preprocessor.tokenizer is not None else None)
+    return Study(
+        volumes=volumes * (1 if recipe is None else recipe.volumes),
+        note=Note(_GOLDEN_NOTE) if preprocessor.text is not None else None,
+        recording=_golden_recording(preprocessor.audio.rate) if preprocessor.audio is not None else None,
+        values=_golden_values(preprocessor.tabular) if preprocessor.tabular is not None else None,
+    )
+
+
+def _golden_recording(rate: int) -> Recording:
+    """A tone that rises for a second."""
+    time = np.arange(rate) / rate
+    return Recording((0.3 * np.sin(2 * np.pi * (200 + 400 * time) * time)).astype(np.float32), rate)
+
+
+def _golden_values(recipe: TableRecipe) -> Values:
+    """Every quantity half a standard deviation above its mean, every category at its first word."""
+    quantities = tuple(f for f in recipe.fields if isinstance(f, Quantity))
+    words = {column.name: column.words[0] for column in recipe.categories}
+    return Values(quantities, tuple(c.mean + 0.5 * c.sd for c in recipe.numbers), words)
 
 
 def _check_golden(model: MultimodalClassifier, preprocessor: Preprocessor, stored: dict[str, list[float]]) -> None:
@@ -192,6 +208,31 @@ def _check_golden(model: MultimodalClassifier, preprocessor: Preprocessor, store
     if not same or set(found) != set(stored):
         msg = "Expected the stored outputs for the fixed self-test input; got others. The weights or this installation are unsound."
         raise ModelError(msg)
+
+
+def _read_config(content: dict[str, Any]) -> ModelConfig:
+    """The architecture of a `config.json` of this format or the one before.
+
+    Raises:
+        ModelError: If it is of another, or does not fit.
+    """
+    stated = content.get("format")
+    if stated not in (1, FORMAT):
+        msg = f"Expected model folder format {FORMAT}; got {stated!r}. Use the medmm version that wrote it."
+        raise ModelError(msg)
+    return ModelConfig.from_dict(_with_text_recipe(content.get("model")) if stated == 1 else content.get("model"))
+
+
+def _with_text_recipe(model: Any) -> Any:
+    """Format 1 kept the longest note beside the encoder's options, and the vocabulary among them."""
+    try:
+        text = dict(model["text"] or {})
+        options = dict(text.get("options") or {})
+        vocabulary = options.pop("vocabulary", None) or options.get("config", {}).get("vocab_size")
+        recipe = {"vocabulary": vocabulary, "max_tokens": text.pop("max_tokens", 256)}
+        return {**model, "text": {**text, "recipe": recipe, "options": options} if model["text"] else None}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return model  # what is wrong with it is told when it is checked
 
 
 def _build(config: ModelConfig) -> MultimodalClassifier:
@@ -206,14 +247,15 @@ def _build(config: ModelConfig) -> MultimodalClassifier:
 
 
 def _read_preprocessor(folder: Path, config: ModelConfig) -> Preprocessor:
-    tokenizer = None
+    readers: dict[Any, Any] = {name: side.recipe for name, side in config.sides.items()}
     if config.text is not None:
         try:
-            tokenizer = NoteTokenizer.from_json((folder / "tokenizer.json").read_text(encoding="utf-8"), config.text.max_tokens)
+            content = (folder / "tokenizer.json").read_text(encoding="utf-8")
+            readers["text"] = NoteTokenizer.from_json(content, config.text.recipe.max_tokens)
         except (OSError, ValueError):
             msg = "Expected tokenizer.json beside a model that reads text; it is missing or unreadable."
             raise ModelError(msg) from None
-    return Preprocessor(None if config.image is None else config.image.recipe, tokenizer)
+    return Preprocessor(**readers)
 
 
 def _threshold_dict(thresholds: Thresholds) -> dict[str, Any]:

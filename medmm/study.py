@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -146,15 +147,15 @@ class Quantity:
     Attributes:
         name: E.g. `age`; the column of a cohort that holds it.
         unit: E.g. `years`.
-        low, high: Smallest and largest believable value, in `unit`.
+        low, high: Smallest and largest believable value, in `unit`; any number when not stated.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     name: str
     unit: str
-    low: float
-    high: float
+    low: float = -1e12
+    high: float = 1e12
 
     def __post_init__(self) -> None:
         if not self.name or not -np.inf < self.low < self.high < np.inf:
@@ -163,19 +164,52 @@ class Quantity:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
-    """Tabular values of one patient: age, laboratory results. A missing one is None, and legal.
+class Category:
+    """What one tabular value names.
 
     Attributes:
-        quantities: What they measure.
-        numbers: One for each quantity.
-
-    Raises:
-        ValuesError: If one is not believable.
+        name: E.g. `sex`; the column of a cohort that holds it.
+        words: What it may be; another word is not refused, a model says that it does not know it.
     """
 
-    quantities: tuple[Quantity, ...]
-    numbers: tuple[float | None, ...]
+    name: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Tabular values of one patient: age, laboratory results, sex. A missing one is None, and legal.
+
+    Attributes:
+        quantities: What the numbers measure.
+        numbers: One for each quantity.
+        words: Name of each category to its value.
+
+    Raises:
+        ValuesError: If a number is not believable.
+    """
+
+    quantities: tuple[Quantity, ...] = ()
+    numbers: tuple[float | None, ...] = ()
+    words: Mapping[str, str | None] = field(default_factory=dict)
+
+    @classmethod
+    def from_cells(cls, fields: Iterable[Quantity | Category], cells: Mapping[str, str]) -> Values:
+        """Values from the text of a table or a form; an empty or absent cell is a missing one.
+
+        Raises:
+            ValuesError: If a quantity is not a number or not believable.
+        """
+        asked = list(fields)
+        quantities = tuple(f for f in asked if isinstance(f, Quantity))
+        numbers = tuple(_number(cells.get(q.name, ""), q.name) for q in quantities)
+        return cls(quantities, numbers, {f.name: cells.get(f.name) or None for f in asked if isinstance(f, Category)})
+
+    @property
+    def known(self) -> dict[str, float | str]:
+        """Name to value of those that are not missing."""
+        numbers = {q.name: n for q, n in zip(self.quantities, self.numbers, strict=True) if n is not None}
+        return numbers | {name: word for name, word in self.words.items() if word is not None}
 
     def __post_init__(self) -> None:
         for quantity, number in zip(self.quantities, self.numbers, strict=True):
@@ -188,7 +222,8 @@ class Values:
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Name to value and unit, JSON ready; a missing value is null."""
-        return {q.name: {"value": n, "unit": q.unit} for q, n in zip(self.quantities, self.numbers, strict=True)}
+        numbers = {q.name: {"value": n, "unit": q.unit} for q, n in zip(self.quantities, self.numbers, strict=True)}
+        return numbers | {name: {"value": word, "unit": ""} for name, word in self.words.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +269,16 @@ class Study:
 
     @property
     def modalities(self) -> frozenset[Modality]:
-        """What is present: `image` with at least one volume, `text` with a note that says something."""
+        """What is present: an image, a note that says something, a recording, a tabular value that is not missing."""
         present: set[Modality] = set()
         if self.volumes:
             present.add("image")
         if self.note:
             present.add("text")
+        if self.recording is not None:
+            present.add("audio")
+        if self.values is not None and self.values.known:
+            present.add("tabular")
         return frozenset(present)
 
     def with_note(self, note: Note | None) -> Study:
@@ -263,8 +302,16 @@ class Study:
             "inventory": list(self.provenance.inventory),
             "note": None if self.note is None else _note_summary(self.note),
             "audio": None if self.recording is None else {"seconds": round(self.recording.seconds, 1)},
-            "values": None if self.values is None else [q.name for q in self.values.quantities],
+            "values": None if self.values is None else [*self.values.to_dict()],
         }
+
+
+def _number(cell: str, name: str) -> float | None:
+    try:
+        return float(cell) if cell else None
+    except ValueError:
+        msg = f"Expected a number or nothing as {name}; got something else. Correct it."
+        raise ValuesError(msg) from None
 
 
 def _note_summary(note: Note) -> dict[str, Any]:

@@ -12,10 +12,10 @@ FloatArray: TypeAlias = NDArray[np.floating[Any]]
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 AnyArray: TypeAlias = NDArray[Any]
 
-Modality = Literal["image", "text"]
+Modality = Literal["image", "text", "audio", "tabular"]
 """What a study can hold and an encoder can read."""
 
-MODALITIES: tuple[Modality, ...] = ("image", "text")
+MODALITIES: tuple[Modality, ...] = ("image", "text", "audio", "tabular")
 """Canonical order of modalities wherever one is needed."""
 
 Kind = Literal["binary", "multiclass", "multilabel"]
@@ -33,3 +33,8 @@ OnProgress: TypeAlias = Callable[[str, int, int], None]
 def pattern_name(modalities: frozenset[Modality] | set[Modality]) -> str:
     """Name a subset of modalities, e.g. `image+text`; the key of calibration and arms."""
     return "+".join(m for m in MODALITIES if m in modalities)
+
+
+def in_words(modality: Modality) -> str:
+    """What a modality is called in a sentence."""
+    return "tabular values" if modality == "tabular" else modality

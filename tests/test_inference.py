@@ -15,12 +15,12 @@ from medmm import open_study
 from medmm.errors import ModelError, NonFiniteError, ScopeError
 from medmm.geometry import Grid
 from medmm.inference import Predictor, load_model
-from medmm.model import ModelConfig, MultimodalClassifier, TextConfig
+from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.model_folder import ModelFolder, save_model_folder
 from medmm.shelf import examples, model_names
 from medmm.study import Note, Quantity, Recording, Study, Values, Volume
 from medmm.transforms.batch import Preprocessor
-from medmm.transforms.text import NoteTokenizer
+from medmm.transforms.text import NoteTokenizer, TextRecipe
 from medmm.weights import MANIFEST
 
 NOTE = "59-year-old male with a soft-tissue sarcoma of the left thigh. Grade: high."
@@ -156,9 +156,9 @@ def test_without_a_calibration_the_numbers_are_not_called_probabilities(tiny_mod
 
 def text_model(folder: Path) -> ModelFolder:
     tokenizer = NoteTokenizer.trained_on([NOTE] * 2, vocabulary=300, max_tokens=32)
-    text = TextConfig(options={"vocabulary": tokenizer.vocabulary_size, "width": 16}, max_tokens=32)
+    text = Side(TextRecipe(tokenizer.vocabulary_size, 32), "transformer", {"width": 16})
     torch.manual_seed(0)
-    model = MultimodalClassifier(ModelConfig("binary", ("no", "yes"), None, text, width=16))
+    model = MultimodalClassifier(ModelConfig("binary", ("no", "yes"), text=text, width=16))
     save_model_folder(folder, model, Preprocessor(None, tokenizer), {}, {}, card="", prevalence=(0.5, 0.5))
     return Predictor.load(folder, "cpu").folder
 

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from medmm.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
+from medmm.encoders import ENCODERS
 from medmm.errors import ModelError
 from medmm.fusion import FUSIONS
-from medmm.model import ImageConfig, ModelConfig, MultimodalClassifier, TextConfig
+from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.transforms.batch import Batch
+from medmm.transforms.text import TextRecipe
 from medmm.transforms.volume import VolumeRecipe
 
 RECIPE = VolumeRecipe((32, 32, 32), (2.0, 2.0, 2.0))
-IMAGE = ImageConfig(RECIPE, options={"widths": [4, 4, 8, 8]})
-TEXT = TextConfig(options={"vocabulary": 40, "width": 16})
+IMAGE = Side(RECIPE, "resnet", {"widths": [4, 4, 8, 8]})
+TEXT = Side(TextRecipe(40), "transformer", {"width": 16})
 
 
 def config(fusion: str = "concat", kind: str = "binary", classes: int = 2, **sides: Any) -> ModelConfig:
@@ -43,16 +44,17 @@ def batch(rows: list[tuple[bool, bool]], lengths: list[int] | None = None) -> Ba
     mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
     is_number = (ids == 5) & mask
     present = {"image": torch.tensor([r[0] for r in rows]), "text": torch.tensor([r[1] for r in rows])}
-    return Batch(image, ids * mask, ids.float() * is_number, is_number, mask & present["text"][:, None], present)  # type: ignore[arg-type]
+    notes = (ids * mask, ids.float() * is_number, is_number, mask & present["text"][:, None])
+    return Batch({"image": (image,), "text": notes}, present)  # type: ignore[arg-type]
 
 
 def one(whole: Batch, i: int) -> Batch:
     """Sample i as it would come alone: without padding, and None where it has nothing."""
     image, text = bool(whole.present["image"][i]), bool(whole.present["text"][i])
-    length = int(whole.token_mask[i].sum()) if text else 0  # type: ignore[index]
-    notes = [t[i : i + 1, :length] if text else None for t in (whole.ids, whole.values, whole.is_number, whole.token_mask)]  # type: ignore[index]
-    present = {name: mask[i : i + 1] for name, mask in whole.present.items()}
-    return Batch(whole.image[i : i + 1] if image else None, *notes, present)  # type: ignore[arg-type,index]
+    length = int(whole.inputs["text"][3][i].sum())
+    inputs: dict[Any, Any] = {"image": tuple(t[i : i + 1] for t in whole.inputs["image"])} if image else {}
+    inputs |= {"text": tuple(t[i : i + 1, :length] for t in whole.inputs["text"])} if text else {}
+    return Batch(inputs, {name: mask[i : i + 1] for name, mask in whole.present.items()})
 
 
 MIXED = [(True, True), (True, False), (False, True), (True, True), (False, True), (True, False)]
@@ -143,5 +145,5 @@ def test_an_unknown_entry_of_a_configuration_is_refused_by_its_place(where: str)
 
 
 def test_the_encoders_are_registered_by_name() -> None:
-    assert "resnet" in IMAGE_ENCODERS
-    assert {"transformer", "huggingface"} <= set(TEXT_ENCODERS)
+    assert "resnet" in ENCODERS["image"]
+    assert {"transformer", "huggingface"} <= set(ENCODERS["text"])

@@ -137,8 +137,8 @@ def test_a_failed_golden_self_test_is_refused(folder: Path, change: Callable[[An
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(format=2), "format 1; got 2"),
-        (lambda c: c.pop("format"), "format 1"),
+        (lambda c: c.update(format=3), "format 2; got 3"),
+        (lambda c: c.pop("format"), "format 2"),
         (lambda c: c.pop("model"), "do not fit"),
         (lambda c: c.update(model=[]), "do not fit"),
         (lambda c: c["model"].update(fusion="plugged"), "'plugged'.*plug-in"),

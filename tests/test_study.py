@@ -166,4 +166,4 @@ def test_the_summary_says_what_else_there_is_but_not_what_it_says() -> None:
     study = Study(recording=Recording(np.zeros(16_000, np.float32), 16_000), values=Values((AGE,), (61,)))
     summary = study.summary()
     assert (summary["audio"], summary["values"], summary["note"]) == ({"seconds": 1.0}, ["age"], None)
-    assert study.modalities == set()
+    assert study.modalities == {"audio", "tabular"}

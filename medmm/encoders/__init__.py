@@ -1,16 +1,17 @@
 """Encoders turn one modality into tokens and one pooled vector, whatever the modality.
 
-Contract of `Encoder`: `forward` takes the fields of `transforms.batch.Batch` that belong to its
-modality, for the samples that have it, and returns an `Encoded` of `out_features` channels.
+Contract: `ENCODERS[modality].get(name)(recipe, **options)` builds an `Encoder`. The recipe says how
+its input was made (`VolumeRecipe`, `TextRecipe`, `AudioRecipe`, `TableRecipe`), so that an encoder
+takes from it what it needs: channels, vocabulary, mels, columns. `forward` takes the tensors that
+the recipe's `stack` makes, for the samples that have the modality, and returns an `Encoded`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from medmm.registry import Registry
-from medmm.types import Modality
+from medmm.types import MODALITIES, Modality
 
 if TYPE_CHECKING:
     import torch
@@ -31,21 +32,36 @@ class Encoded(NamedTuple):
 
 
 class Encoder(Protocol):
-    """What every encoder offers; see the module's contract."""
+    """What every encoder offers, being a `torch.nn.Module`; see the module's contract.
 
-    out_features: int
+    Attributes:
+        modality: What it reads.
+        out_features: D of what it returns.
+    """
+
     modality: Modality
+    out_features: int
 
     def __call__(self, *inputs: torch.Tensor) -> Encoded:
         """Encode the samples that have this modality."""
         ...
 
 
-EncoderFactory = Callable[..., Any]
+class EncoderFactory(Protocol):
+    """What is registered: a class of encoders, built from the recipe of its input."""
 
-IMAGE_ENCODERS: Registry[EncoderFactory] = Registry("image_encoders")
-IMAGE_ENCODERS.add("resnet", "medmm.encoders.image:ResNet")
+    modality: Modality
 
-TEXT_ENCODERS: Registry[EncoderFactory] = Registry("text_encoders")
-TEXT_ENCODERS.add("transformer", "medmm.encoders.text:NumberTransformer")
-TEXT_ENCODERS.add("huggingface", "medmm.encoders.text:HuggingFace")
+    def __call__(self, recipe: Any, **options: Any) -> Any:
+        """Build an `Encoder`."""
+        ...
+
+
+ENCODERS: dict[Modality, Registry[EncoderFactory]] = {name: Registry(f"{name}_encoders") for name in MODALITIES}
+"""By modality; entry-point groups are `medmm.image_encoders`, `medmm.text_encoders` and so on."""
+
+ENCODERS["image"].add("resnet", "medmm.encoders.image:ResNet")
+ENCODERS["text"].add("transformer", "medmm.encoders.text:NumberTransformer")
+ENCODERS["text"].add("huggingface", "medmm.encoders.text:HuggingFace")
+ENCODERS["audio"].add("cnn", "medmm.encoders.audio:MelCnn")
+ENCODERS["tabular"].add("columns", "medmm.encoders.tabular:ColumnTokens")

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from medmm.encoders import Encoded
+from medmm.transforms.volume import VolumeRecipe
 from medmm.types import Modality
 
 
@@ -18,7 +19,7 @@ class ResNet(nn.Module):
     or one corner of it.
 
     Args:
-        channels: Input channels.
+        recipe: Of the images.
         widths: Channels of the four stages.
         blocks: Residual blocks of the four stages.
         stem: Kernel size of the first convolution, which halves the grid as the pooling after it does.
@@ -27,14 +28,19 @@ class ResNet(nn.Module):
     modality: Modality = "image"
 
     def __init__(
-        self, channels: int, *, widths: Sequence[int] = (16, 32, 64, 128), blocks: Sequence[int] = (1, 1, 1, 1), stem: int = 3
+        self,
+        recipe: VolumeRecipe,
+        *,
+        widths: Sequence[int] = (16, 32, 64, 128),
+        blocks: Sequence[int] = (1, 1, 1, 1),
+        stem: int = 3,
     ) -> None:
         from monai.networks.nets import resnet
 
         super().__init__()
         self.out_features = widths[-1]
         self.net = resnet.ResNet(
-            "basic", list(blocks), list(widths), spatial_dims=3, n_input_channels=channels,
+            "basic", list(blocks), list(widths), spatial_dims=3, n_input_channels=len(recipe.windows),
             conv1_t_size=stem, conv1_t_stride=2, feed_forward=False,
         )  # fmt: skip
         self.pool = nn.Linear(2 * widths[-1], widths[-1])

@@ -11,6 +11,7 @@ from torch import nn
 
 from medmm.encoders import Encoded
 from medmm.errors import TaskError
+from medmm.transforms.text import TextRecipe
 from medmm.types import Modality
 
 _OF_ITS_FOLDER = ("_name_or_path", "dtype", "transformers_version")  # entries of a config that say nothing of the network
@@ -54,7 +55,7 @@ class NumberTransformer(nn.Module):
     maximum and mean: a finding is usually one phrase of many.
 
     Args:
-        vocabulary: Token ids.
+        recipe: Of the notes.
         width, depth, heads: Size; depth 0 leaves the convolution alone.
         reach: Tokens the convolution sees at once, odd.
         dropout: On embeddings and within layers.
@@ -65,13 +66,13 @@ class NumberTransformer(nn.Module):
     modality: Modality = "text"
 
     def __init__(
-        self, vocabulary: int, *, width: int = 64, depth: int = 1, heads: int = 4, reach: int = 5,
+        self, recipe: TextRecipe, *, width: int = 64, depth: int = 1, heads: int = 4, reach: int = 5,
         dropout: float = 0.4, token_dropout: float = 0.3, hidden_id: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
         self.out_features = width
         self.token_dropout, self.hidden_id = token_dropout, hidden_id
-        self.words = nn.Embedding(vocabulary, width)
+        self.words = nn.Embedding(recipe.vocabulary, width)
         self.numbers = NumberEmbedding(width)
         self.drop = nn.Dropout(dropout)
         self.neighbours = nn.Conv1d(width, width, reach, padding=reach // 2)
@@ -101,13 +102,14 @@ class HuggingFace(nn.Module):
     """Any Hugging Face text encoder, with number values added to its word embeddings.
 
     Args:
+        recipe: Of the notes.
         config: The `transformers` configuration as a dictionary. Weights are random until
             `load_pretrained` or a model folder fills them.
     """
 
     modality: Modality = "text"
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, recipe: TextRecipe, *, config: dict[str, Any]) -> None:
         from transformers import AutoConfig, AutoModel
 
         super().__init__()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medmm.inference import Predictor
@@ -24,14 +23,13 @@ def attacked(predictor: Predictor, sample: Sample, target: FloatArray, level: fl
     """
     import torch
 
-    assert sample.image is not None  # only such samples are attacked
     model, preprocessor = predictor.folder.model, predictor.folder.preprocessor
-    image = sample.image.detach().requires_grad_()  # another tensor: the sample's own stays as it is
-    batch = preprocessor.collate([replace(sample, image=image)]).to(model.device)
+    image = sample.inputs["image"][0].detach().requires_grad_()  # another tensor: the sample's own stays as it is
+    batch = preprocessor.collate([sample.having("image", image)]).to(model.device)
     with torch.enable_grad():
         logits = model.answer(model.encode(batch), batch.present)[0]
         (gradient,) = torch.autograd.grad(_loss(model.config.kind, logits, target), image)
-    return replace(sample, image=image.detach() + level * gradient.sign())
+    return sample.having("image", image.detach() + level * gradient.sign())
 
 
 def _loss(kind: str, logits: torch.Tensor, target: FloatArray) -> torch.Tensor:

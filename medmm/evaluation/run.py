@@ -23,6 +23,7 @@ from medmm.inference import Predictor
 from medmm.settings import LIMITS, Limits
 from medmm.sources.cohort import read_cohort
 from medmm.store import RunStore
+from medmm.study import Category, Quantity
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.perturb import Perturbation
 from medmm.types import OnProgress
@@ -91,7 +92,8 @@ def run_evaluation(
     task, cohort_path = _resolve(Path(target))
     predictor = Predictor.load(model, device)
     config = predictor.folder.model.config
-    cohort = read_cohort(cohort_path, labels=task.labels or config.labels, kind=config.kind, quantities=task.values)
+    fields = _fields(predictor.folder.preprocessor, task)
+    cohort = read_cohort(cohort_path, labels=task.labels or config.labels, kind=config.kind, fields=fields)
     if cohort.labels != config.labels:
         msg = f"Expected the labels the model predicts, {', '.join(config.labels)}; the task has {', '.join(cohort.labels)}."
         raise TaskError(msg)
@@ -123,6 +125,13 @@ def _resolve(target: Path) -> tuple[Task, Path]:
     return Task(name="cohort"), target  # never the folder's name: it may be a patient's
 
 
+def _fields(preprocessor: Preprocessor, task: Task) -> tuple[Quantity | Category, ...]:
+    """Tabular values to read: the task's, with its bounds, and what else the model reads."""
+    stated = {quantity.name for quantity in task.values}
+    read = () if preprocessor.tabular is None else preprocessor.tabular.fields
+    return (*task.values, *(field for field in read if field.name not in stated))
+
+
 def _tolerated(max_failures: float | None, cases: int) -> float:
     """Failed studies that do not stop the run."""
     if max_failures is None:
@@ -131,8 +140,8 @@ def _tolerated(max_failures: float | None, cases: int) -> float:
 
 
 def _fingerprint_of(preprocessor: Preprocessor) -> str:
-    tokenizer = preprocessor.tokenizer.to_json() if preprocessor.tokenizer else ""
-    return hashlib.sha256(f"{preprocessor.volume} {tokenizer}".encode()).hexdigest()
+    text = preprocessor.text.to_json() if preprocessor.text else ""
+    return hashlib.sha256(f"{preprocessor.image} {text} {preprocessor.audio} {preprocessor.tabular}".encode()).hexdigest()
 
 
 def _about(task: Task, predictor: Predictor, answering: Answering) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from medmm.errors import CohortError, LeakageError, ValuesError
+from medmm.errors import CohortError, LeakageError
 from medmm.sources import Opener, open_study
 from medmm.sources.text import make_note, read_note
-from medmm.study import Note, Quantity, Study, Values
+from medmm.study import Category, Note, Quantity, Study, Values
 from medmm.table import Row, read_rows
 from medmm.types import FloatArray, Kind
 
@@ -42,7 +42,7 @@ class Case:
         split: `train`, `val`, `test` or None.
         columns: All other cells.
         audio: Absolute path of a recording, None when missing.
-        quantities: Which of them are tabular values to be read.
+        fields: Which of them are tabular values to be read.
     """
 
     study_id: str
@@ -53,7 +53,7 @@ class Case:
     split: str | None
     columns: Row
     audio: Path | None = None
-    quantities: tuple[Quantity, ...] = ()
+    fields: tuple[Quantity | Category, ...] = ()
 
     def open(self, opener: Opener = open_study) -> Study:
         """Read the study from disk.
@@ -84,9 +84,7 @@ class Case:
         Raises:
             ValuesError: If one is not a number or not believable.
         """
-        if not self.quantities:
-            return None
-        return Values(self.quantities, tuple(_number(self.columns[q.name], q.name) for q in self.quantities))
+        return Values.from_cells(self.fields, self.columns) if self.fields else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ class Cohort:
 
 
 def read_cohort(
-    path: str | Path, labels: tuple[str, ...] | None = None, kind: Kind | None = None, quantities: tuple[Quantity, ...] = ()
+    path: str | Path, labels: tuple[str, ...] | None = None, kind: Kind | None = None, fields: tuple[Quantity | Category, ...] = ()
 ) -> Cohort:
     """Read and check a cohort table. No image is opened.
 
@@ -120,7 +118,7 @@ def read_cohort(
         labels: Class names in order, when a task or model states them; else taken from the table. Two
             classes named like `no_x` and `x` are put in that order, others alphabetically.
         kind: Kind of task, when stated; else taken from the table.
-        quantities: Columns that hold tabular values, with their units and bounds.
+        fields: Columns that hold tabular values, with their units and bounds or words.
 
     Raises:
         CohortError: If the table breaks its contract.
@@ -128,25 +126,25 @@ def read_cohort(
     """
     path = Path(path)
     rows = read_rows(path, CohortError)
-    _check_columns(rows, quantities)
+    _check_columns(rows, fields)
     found_kind, found_labels = _label_space(rows, labels)
     kind, labels = kind or found_kind, labels or found_labels
     root = path.resolve().parent
-    cases = tuple(replace(_case(row, root, kind, labels), quantities=quantities) for row in rows)
+    cases = tuple(replace(_case(row, root, kind, labels), fields=fields) for row in rows)
     _refuse_leakage(cases)
     return Cohort(cases, kind, labels, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _check_columns(rows: list[Row], quantities: tuple[Quantity, ...]) -> None:
+def _check_columns(rows: list[Row], fields: tuple[Quantity | Category, ...]) -> None:
     columns = set(rows[0])
-    unknown = [q.name for q in quantities if q.name not in columns]
+    unknown = [f.name for f in fields if f.name not in columns]
     if unknown:
         msg = f"Expected a column for each tabular value; missing: {', '.join(unknown)}. Add them, or correct the task."
         raise CohortError(msg)
     missing = {"study_id", "patient_id"} - columns
-    if missing or not columns & {"image", "note"}:
-        needed = ", ".join(sorted(missing)) or "image or note"
-        msg = f"Expected the columns study_id, patient_id and image or note; missing: {needed}. Add them."
+    if missing or not columns & {"image", "note", "audio", *(f.name for f in fields)}:
+        needed = ", ".join(sorted(missing)) or "image, note, audio or tabular values"
+        msg = f"Expected the columns study_id, patient_id and something to read; missing: {needed}. Add them."
         raise CohortError(msg)
     for name in ("study_id", "patient_id"):
         empty = sum(not row[name] for row in rows)
@@ -240,11 +238,3 @@ def _refuse_leakage(cases: tuple[Case, ...]) -> None:
     if torn:
         msg = f"Expected every patient in one split; {torn} stand in several. Split by patient, not by study."
         raise LeakageError(msg)
-
-
-def _number(cell: str, name: str) -> float | None:
-    try:
-        return float(cell) if cell else None
-    except ValueError:
-        msg = f"Expected a number or nothing as {name}; got something else. Correct it."
-        raise ValuesError(msg) from None

@@ -9,14 +9,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from medmm.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
+from medmm.encoders import ENCODERS
 from medmm.errors import TaskError
 from medmm.fusion import FUSIONS
-from medmm.types import Modality
+from medmm.types import MODALITIES, Modality
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+Part = Literal["fused"] | Modality
+
+
+def _fused_and_each() -> dict[Part, float]:
+    weights: dict[Part, float] = {"fused": 1.0}
+    return weights | dict.fromkeys(MODALITIES, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +33,14 @@ class TrainConfig:
 
     Attributes:
         fusion: Name of a fusion layer.
-        image_encoder, text_encoder: Names of encoders.
+        image_encoder, text_encoder, audio_encoder, tabular_encoder: Names of encoders.
+        encoder_options: Of each encoder, by modality.
         text_source: Folder or hub name of a Hugging Face encoder; sets `text_encoder` to `huggingface`.
-        modalities: What the model may read.
+        modalities: What the model may read; it reads those of them that the training cases have.
+        tabular: Columns of the cohort that are tabular values.
+        units: Unit of a column of numbers, where there is one.
+        images: Most images of one study that are read.
+        audio_seconds: Longest recording.
         epochs: Most passes over the training data.
         patience: Epochs without a better validation macro-F1 after which training stops, counted once
             the learning rate has started to fall.
@@ -47,8 +60,15 @@ class TrainConfig:
     fusion: str = "concat"
     image_encoder: str = "resnet"
     text_encoder: str = "transformer"
+    audio_encoder: str = "cnn"
+    tabular_encoder: str = "columns"
+    encoder_options: dict[Modality, dict[str, Any]] = field(default_factory=dict)
     text_source: str | None = None
-    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("image", "text")
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = MODALITIES
+    tabular: tuple[str, ...] = ()
+    units: dict[str, str] = field(default_factory=dict)
+    images: Annotated[int, Field(ge=1)] = 4
+    audio_seconds: Positive = 30.0
     epochs: Annotated[int, Field(ge=1)] = 30
     patience: Annotated[int, Field(ge=0)] = 10
     batch_size: Annotated[int, Field(ge=1)] = 8
@@ -56,9 +76,7 @@ class TrainConfig:
     pretrained_rate: Positive = 5e-5
     weight_decay: NotNegative = 0.05
     smoothing: Share = 0.05
-    loss_parts: dict[Literal["fused", "image", "text"], NotNegative] = field(
-        default_factory=lambda: {"fused": 1.0, "image": 0.5, "text": 0.5}
-    )
+    loss_parts: dict[Part, NotNegative] = field(default_factory=_fused_and_each)
     class_weights: Literal["balanced", "none"] = "balanced"
     voxels: Annotated[int, Field(ge=8**3)] = 64**3
     max_tokens: Annotated[int, Field(ge=8)] = 256
@@ -67,6 +85,10 @@ class TrainConfig:
     fractions: tuple[Positive, Share, Share] = (0.6, 0.15, 0.25)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
+
+    def encoder(self, name: Modality) -> str:
+        """Name of the encoder of a modality."""
+        return str(getattr(self, f"{name}_encoder"))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -101,8 +123,8 @@ def checked(values: dict[str, Any]) -> TrainConfig:
     try:
         config = TypeAdapter(TrainConfig).validate_python(values)
         FUSIONS.get(config.fusion)
-        IMAGE_ENCODERS.get(config.image_encoder)
-        TEXT_ENCODERS.get(config.text_encoder)
+        for name, registry in ENCODERS.items():
+            registry.get(config.encoder(name))
     except KeyError as error:
         raise TaskError(*error.args) from None
     except ValidationError as error:

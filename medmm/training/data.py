@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
 from medmm.disk import replace_bytes
+from medmm.encoders import ENCODERS
 from medmm.encoders.text import read_pretrained
 from medmm.errors import CohortError, MedmmError
 from medmm.geometry import Grid
 from medmm.sources import Opener
 from medmm.sources.cohort import Case
 from medmm.sources.jail import read_ahead
-from medmm.study import Note, Study
+from medmm.study import Study
 from medmm.training.config import TrainConfig
-from medmm.transforms.batch import Preprocessor, Sample
+from medmm.transforms.audio import AudioRecipe
+from medmm.transforms.batch import Preprocessor, Sample, Tensors
+from medmm.transforms.columns import plan_table
 from medmm.transforms.text import NoteTokenizer
 from medmm.transforms.volume import VolumeRecipe, plan_recipe
-from medmm.types import OnProgress, Unit
+from medmm.types import Modality, OnProgress, Unit
 
 _PLANNED_FROM = 48  # studies looked at to choose shape and spacing
 _VOCABULARY = 4000
+_HEAVY: tuple[Modality, ...] = ("image", "audio")  # too large to hold in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +42,32 @@ class Failure:
 
 
 def plan_preprocessing(cases: Sequence[Case], config: TrainConfig, on_progress: OnProgress) -> Preprocessor:
-    """Choose the image recipe and learn the vocabulary, from training cases only.
+    """Choose recipes, learn the vocabulary and the columns, from training cases only.
 
     Raises:
-        CohortError: If the training cases hold neither images nor notes that can be read.
+        CohortError: If the training cases hold nothing that can be read.
     """
-    volume, tokenizer = None, None
+    plan: dict[Modality, Any] = {}
     if "image" in config.modalities and any(c.images for c in cases):
-        volume = _plan_volume(cases, config, on_progress)
+        plan["image"] = _plan_volume(cases, config, on_progress)
     if "text" in config.modalities and any(c.note for c in cases):
-        tokenizer = _make_tokenizer(cases, config)
-    if volume is None and tokenizer is None:
+        plan["text"] = _make_tokenizer(cases, config)
+    if "audio" in config.modalities and any(c.audio for c in cases):
+        features: Any = getattr(ENCODERS["audio"].get(config.audio_encoder), "features", "mel")
+        plan["audio"] = AudioRecipe(features, seconds=config.audio_seconds)
+    if "tabular" in config.modalities and config.tabular:
+        plan["tabular"] = plan_table({name: [c.columns[name] for c in cases] for name in config.tabular}, config.units)
+    if not any(plan.values()):
         msg = f"Expected training cases with {' or '.join(config.modalities)}; none could be read. Check the paths."
         raise CohortError(msg)
-    return Preprocessor(volume, tokenizer)
+    return Preprocessor(**plan)
 
 
 class CachedSamples(Sequence[Sample]):
-    """Samples whose images lie in a cache folder and are read when asked for.
+    """Samples whose images and recordings lie in a cache folder and are read when asked for.
 
     Args:
-        samples: Tokens of each sample and the file of its image.
+        samples: The rest of each sample and the file of its images and recording.
     """
 
     def __init__(self, samples: list[tuple[Path | None, Sample]]) -> None:
@@ -69,13 +78,13 @@ class CachedSamples(Sequence[Sample]):
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         file, sample = self._samples[index]
-        image = None if file is None else torch.from_numpy(np.load(file, allow_pickle=False))
-        return Sample(image, sample.tokens)
+        return sample if file is None else Sample({**_load(file), **sample.inputs})
 
     def image_sha256(self, index: int) -> str:
         """Digest of the image a sample was made from, empty without one."""
         file, _ = self._samples[index]
-        return "" if file is None else file.with_suffix(".sha256").read_text(encoding="ascii")
+        digest = None if file is None else file.with_suffix(".sha256")
+        return digest.read_text(encoding="ascii") if digest is not None and digest.exists() else ""
 
     def take(self, rows: Sequence[int]) -> CachedSamples:
         """A subset in the given order."""
@@ -90,16 +99,15 @@ def cache_samples(
     Args:
         cases: What to read.
         preprocessor: Recipe.
-        folder: Cache; images already in it from an interrupted run are not read again.
+        folder: Cache; what is already in it from an interrupted run is not read again.
         on_progress: Told after each case.
 
     Returns:
         Index into `cases` of each usable one, its samples, and the failures.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        _Job(case, folder / f"{i:06d}.npy", bool(case.images) and preprocessor.volume is not None) for i, case in enumerate(cases)
-    ]
+    fields = () if preprocessor.tabular is None else preprocessor.tabular.fields
+    jobs = [_Job(replace(case, fields=fields), folder / f"{i:06d}.safetensors", preprocessor) for i, case in enumerate(cases)]
     kept: list[int] = []
     samples: list[tuple[Path | None, Sample]] = []
     failures: list[Failure] = []
@@ -116,37 +124,53 @@ def cache_samples(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is still to be read of a case, given the place of its image in the cache."""
+    """A case, and the place of its images and recording in the cache."""
 
     case: Case
     file: Path
-    imaged: bool
+    preprocessor: Preprocessor
 
     def open(self, opener: Opener) -> Study:
-        unread = self.imaged and not self.file.exists()
-        return self.case.open(opener) if unread else Study(note=self.case.read_note())
+        readers, case = self.preprocessor.readers, self.case
+        foreign = ("image" in readers and case.images) or ("audio" in readers and case.audio is not None)
+        if foreign and not self.file.exists():
+            return case.open(opener)
+        return Study(note=case.read_note(), values=case.read_values())
 
 
 def _keep(job: _Job, study: Study | MedmmError, preprocessor: Preprocessor) -> tuple[Path | None, Sample]:
     if isinstance(study, MedmmError):
         raise study
-    if job.imaged and not study.volumes:
-        return job.file, _note_sample(study.note, preprocessor)
+    if job.file.exists():
+        light = study.modalities & preprocessor.modalities
+        return job.file, preprocessor.prepare(study)[0] if light else Sample({})
     sample, _ = preprocessor.prepare(study)
-    if sample.image is None:
+    heavy = {name: tensors for name, tensors in sample.inputs.items() if name in _HEAVY}
+    if not heavy:
         return None, sample
-    replace_bytes(job.file.with_suffix(".sha256"), study.volumes[0].sha256().encode())
-    partial = job.file.with_suffix(".partial")
-    with partial.open("wb") as out:
-        np.save(out, sample.image.numpy(), allow_pickle=False)
-    partial.replace(job.file)
-    return job.file, Sample(None, sample.tokens)
+    if study.volumes and "image" in heavy:
+        replace_bytes(job.file.with_suffix(".sha256"), study.volumes[0].sha256().encode())
+    _store(job.file, heavy)
+    return job.file, Sample({name: tensors for name, tensors in sample.inputs.items() if name not in _HEAVY})
 
 
-def _note_sample(note: Note | None, preprocessor: Preprocessor) -> Sample:
-    if preprocessor.tokenizer is None or not note:
-        return Sample(None, None)
-    return Sample(None, preprocessor.tokenizer.encode(note.text)[0])
+def _store(file: Path, inputs: dict[Modality, Tensors]) -> None:
+    from safetensors.torch import save_file
+
+    partial = file.with_suffix(".partial")
+    save_file({f"{name}.{i}": t.contiguous() for name, tensors in inputs.items() for i, t in enumerate(tensors)}, partial)
+    partial.replace(file)
+
+
+def _load(file: Path) -> dict[Modality, Tensors]:
+    from safetensors.torch import load_file
+
+    stored = load_file(file)
+    found: dict[Modality, Tensors] = {}
+    for name in _HEAVY:
+        if keys := sorted(key for key in stored if key.startswith(f"{name}.")):
+            found[name] = tuple(stored[key] for key in keys)
+    return found
 
 
 def _plan_volume(cases: Sequence[Case], config: TrainConfig, on_progress: OnProgress) -> VolumeRecipe | None:
@@ -158,7 +182,9 @@ def _plan_volume(cases: Sequence[Case], config: TrainConfig, on_progress: OnProg
             if isinstance(study, Study):  # what cannot be read is reported when it is read for training
                 found += [(v.grid, v.unit, v.modality) for v in study.volumes[:1]]
             on_progress("planning", index + 1, len(looked_at))
-    return plan_recipe(found, config.voxels) if found else None
+    if not found:
+        return None
+    return replace(plan_recipe(found, config.voxels), volumes=min(config.images, max(len(c.images) for c in imaged)))
 
 
 def _make_tokenizer(cases: Sequence[Case], config: TrainConfig) -> NoteTokenizer:

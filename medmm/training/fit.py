@@ -215,7 +215,7 @@ class _Trainer:
         return value
 
     def _augmentation(self, seed: int) -> ImageAugmentation | None:
-        recipe = self.preprocessor.volume
+        recipe = self.preprocessor.image
         return ImageAugmentation(recipe, seed % (1 << 31)) if self.config.augment and recipe is not None else None
 
     def _set_learning_rate(self, step: int) -> None:
@@ -284,9 +284,9 @@ def _parameter_groups(model: MultimodalClassifier, config: TrainConfig) -> list[
 
 
 def _varied(sample: Sample, augment: ImageAugmentation | None) -> Sample:
-    if augment is None or sample.image is None:
+    if augment is None or "image" not in sample.inputs:
         return sample
-    return Sample(augment(sample.image), sample.tokens)
+    return sample.having("image", augment(sample.inputs["image"][0]))
 
 
 def _copy(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -19,9 +19,10 @@ from medmm.device import choose_device
 from medmm.disk import replace_bytes
 from medmm.encoders.text import read_pretrained
 from medmm.errors import CohortError, LeakageError, StoreError
-from medmm.model import ImageConfig, ModelConfig, MultimodalClassifier, TextConfig
+from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.model_folder import save_model_folder
 from medmm.sources.cohort import Case, Cohort, read_cohort
+from medmm.study import Category
 from medmm.table import write_csv
 from medmm.training.calibrate import Heldout, fit_decisions, heldout_logits, write_predictions
 from medmm.training.config import TrainConfig, checked
@@ -29,7 +30,8 @@ from medmm.training.data import CachedSamples, Failure, cache_samples, plan_prep
 from medmm.training.fit import Examples, fit
 from medmm.training.split import fold_of_cases, split_cases
 from medmm.transforms.batch import Preprocessor
-from medmm.types import FloatArray, OnProgress
+from medmm.transforms.text import TextRecipe
+from medmm.types import FloatArray, Modality, OnProgress
 from medmm.weights import MANIFEST
 
 _MIN_TRAIN = 8
@@ -87,7 +89,7 @@ def train(
         StoreError: If `out` belongs to another run.
     """
     out, config = Path(out), checked((config or TrainConfig()).to_dict())
-    table = read_cohort(cohort, labels=labels)
+    table = read_cohort(cohort, labels=labels, fields=tuple(Category(name, ()) for name in config.tabular))
     if table.kind is None:
         msg = "Expected a label column, or label__<name> columns; the cohort has none. Nothing can be learned."
         raise CohortError(msg)
@@ -198,12 +200,9 @@ class _Run:
         return model.eval(), progress.best_epoch
 
     def _model_config(self, preprocessor: Preprocessor) -> ModelConfig:
-        c, image, text = self.config, None, None
-        if preprocessor.volume is not None:
-            image = ImageConfig(preprocessor.volume, c.image_encoder)
-        if preprocessor.tokenizer is not None:
-            text = _text_config(c, preprocessor)
-        return ModelConfig(self.kind, self.table.labels, image, text, c.fusion, c.width)
+        c = self.config
+        sides: dict[Any, Any] = {name: _side(name, reader, c) for name, reader in preprocessor.readers.items()}
+        return ModelConfig(self.kind, self.table.labels, fusion=c.fusion, width=c.width, **sides)
 
     def _save(
         self, model: MultimodalClassifier, preprocessor: Preprocessor, heldout: Heldout, examples: Examples,
@@ -293,13 +292,13 @@ def _fitted_on(cases: Sequence[Case], train_rows: Any, val_rows: Any, failures: 
     ]
 
 
-def _text_config(config: TrainConfig, preprocessor: Preprocessor) -> TextConfig:
-    assert preprocessor.tokenizer is not None
-    if config.text_source is None:
-        options: dict[str, Any] = {"vocabulary": preprocessor.tokenizer.vocabulary_size}
-        return TextConfig(config.text_encoder, options, preprocessor.tokenizer.max_tokens)
-    _, network, _ = read_pretrained(config.text_source)
-    return TextConfig("huggingface", {"config": network}, preprocessor.tokenizer.max_tokens)
+def _side(name: Modality, reader: Any, config: TrainConfig) -> Side[Any]:
+    encoder, options = config.encoder(name), dict(config.encoder_options.get(name, {}))
+    if name != "text":
+        return Side(reader, encoder, options)
+    if config.text_source is not None:
+        encoder, options["config"] = "huggingface", read_pretrained(config.text_source)[1]
+    return Side(TextRecipe(reader.vocabulary_size, reader.max_tokens), encoder, options)
 
 
 def _load_text_source(model: MultimodalClassifier, source: str) -> None:

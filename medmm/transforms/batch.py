@@ -1,18 +1,39 @@
-"""From studies to the tensors of one network step."""
+"""From studies to the tensors of one network step.
+
+A modality is one entry of a family: its `Reader` (image, text, audio, tabular) makes tensors of what a
+study holds and stacks those of several studies to the inputs of its encoder.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-import numpy as np
 import torch
 
 from medmm.errors import MissingModalityError
 from medmm.study import Notice, Study
-from medmm.transforms.text import NoteTokenizer, Tokens
-from medmm.transforms.volume import VolumeRecipe, resample, to_channels
-from medmm.types import MODALITIES, Modality
+from medmm.transforms.audio import AudioRecipe
+from medmm.transforms.columns import TableRecipe
+from medmm.transforms.text import NoteTokenizer
+from medmm.transforms.volume import VolumeRecipe
+from medmm.types import MODALITIES, Modality, in_words
+
+Tensors = tuple[torch.Tensor, ...]
+"""What is read of one modality; without a batch axis in a sample, with one in a batch."""
+
+
+class Reader(Protocol):
+    """Reads one modality."""
+
+    def read(self, study: Study) -> tuple[Tensors, list[Notice]]:
+        """Tensors of what a study holds, with what to tell the reader of the result; called only when it holds something."""
+        ...
+
+    def stack(self, inputs: Sequence[Tensors | None]) -> Tensors:
+        """(B, ...) inputs of the encoder; None for a sample without the modality, at least one is there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,54 +41,40 @@ class Sample:
     """One study ready for the network.
 
     Attributes:
-        image: (1, R, A, S) float32 in the recipe's unit on its grid, or None.
-        tokens: Tokenised note, or None.
+        inputs: What its readers made of each modality it has.
     """
 
-    image: torch.Tensor | None
-    tokens: Tokens | None
+    inputs: dict[Modality, Tensors]
 
     @property
     def modalities(self) -> frozenset[Modality]:
         """What is present."""
-        present: set[Modality] = set()
-        if self.image is not None:
-            present.add("image")
-        if self.tokens is not None:
-            present.add("text")
-        return frozenset(present)
+        return frozenset(self.inputs)
+
+    def having(self, name: Modality, *tensors: torch.Tensor) -> Sample:
+        """The same sample with other tensors of one modality."""
+        return Sample({**self.inputs, name: tensors})
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B samples; a modality that no sample has is None, an absent one of a sample is zeros.
+    """B samples.
 
     Attributes:
-        image: (B, windows, R, A, S) float32 in -1..1.
-        ids, values, is_number, token_mask: (B, T) the notes; `token_mask` is True on real tokens.
+        inputs: For each modality that a sample has, what its encoder reads; rows of samples without it mean nothing.
         present: For each modality (B,) bool.
     """
 
-    image: torch.Tensor | None
-    ids: torch.Tensor | None
-    values: torch.Tensor | None
-    is_number: torch.Tensor | None
-    token_mask: torch.Tensor | None
+    inputs: dict[Modality, Tensors]
     present: dict[Modality, torch.Tensor]
 
     def __len__(self) -> int:
-        return len(self.present["image"])
+        return len(next(iter(self.present.values())))
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-
-        def move(tensor: torch.Tensor | None) -> torch.Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
-
-        return Batch(
-            move(self.image), move(self.ids), move(self.values), move(self.is_number), move(self.token_mask),
-            {name: mask.to(device) for name, mask in self.present.items()},
-        )  # fmt: skip
+        moved = {name: tuple(t.to(device, non_blocking=True) for t in tensors) for name, tensors in self.inputs.items()}
+        return Batch(moved, {name: mask.to(device) for name, mask in self.present.items()})
 
     def keeping(self, kept: dict[Modality, torch.Tensor]) -> Batch:
         """The same batch with fewer modalities present; `kept` holds (B,) masks."""
@@ -83,18 +90,23 @@ class Preprocessor:
     """Turns studies into samples and samples into batches, as the stored recipe says.
 
     Attributes:
-        volume: Image recipe, None for a model that reads no images.
-        tokenizer: Note tokenizer, None for a model that reads no text.
+        image, text, audio, tabular: Reader of each modality, None for a model that does not read it.
     """
 
-    volume: VolumeRecipe | None
-    tokenizer: NoteTokenizer | None
+    image: VolumeRecipe | None = None
+    text: NoteTokenizer | None = None
+    audio: AudioRecipe | None = None
+    tabular: TableRecipe | None = None
+
+    @property
+    def readers(self) -> dict[Modality, Reader]:
+        """Those there are, in canonical order."""
+        return {name: reader for name in MODALITIES if (reader := getattr(self, name)) is not None}
 
     @property
     def modalities(self) -> frozenset[Modality]:
         """What this preprocessor, and so its model, can read."""
-        readable = {"image": self.volume is not None, "text": self.tokenizer is not None}
-        return frozenset(name for name in MODALITIES if readable[name])
+        return frozenset(self.readers)
 
     def prepare(self, study: Study) -> tuple[Sample, list[Notice]]:
         """One study to one sample, with what to tell the reader.
@@ -105,46 +117,15 @@ class Preprocessor:
         """
         usable = study.modalities & self.modalities
         if not usable:
-            wanted, got = sorted(self.modalities), list[str](sorted(study.modalities)) or ["nothing"]
+            wanted = [in_words(name) for name in self.readers]
+            got = [in_words(name) for name in MODALITIES if name in study.modalities] or ["nothing"]
             msg = f"Expected {' or '.join(wanted)}; got {' and '.join(got)}. Hand in something this model reads."
             raise MissingModalityError(msg)
-        notices: list[Notice] = []
-        image, tokens = None, None
-        if self.volume is not None and "image" in usable:
-            resampled, told = resample(study.volumes[0], self.volume)
-            image = resampled.as_tensor()
-            notices += told
-            if len(study.volumes) > 1:
-                notices.append(Notice("W_EXTRA_IMAGES", f"Only the first of {len(study.volumes)} images was used."))
-        if self.tokenizer is not None and "text" in usable and study.note is not None:
-            tokens, told = self.tokenizer.encode(study.note.text)
-            notices += told
-        return Sample(image, tokens), notices
+        read = {name: reader.read(study) for name, reader in self.readers.items() if name in usable}
+        return Sample({name: tensors for name, (tensors, _) in read.items()}), [n for _, told in read.values() for n in told]
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Stack samples; images are windowed into channels, notes padded to the longest."""
-        present: dict[Modality, torch.Tensor] = {name: torch.tensor([name in s.modalities for s in samples]) for name in MODALITIES}
-        image = self._stack_images(samples) if present["image"].any() else None
-        if not present["text"].any():
-            return Batch(image, None, None, None, None, present)
-        ids, values, is_number, mask = self._stack_tokens(samples)
-        return Batch(image, ids, values, is_number, mask, present)
-
-    def _stack_images(self, samples: Sequence[Sample]) -> torch.Tensor:
-        assert self.volume is not None  # samples hold images only when there is a recipe
-        shape = (1, *self.volume.shape)
-        grids = [torch.zeros(shape) if s.image is None else s.image for s in samples]
-        return to_channels(torch.stack(grids), self.volume.windows)
-
-    def _stack_tokens(self, samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        assert self.tokenizer is not None  # samples hold tokens only when there is a tokenizer
-        longest = max(len(s.tokens.ids) for s in samples if s.tokens is not None)
-        ids = np.full((len(samples), longest), self.tokenizer.pad_id, dtype=np.int64)
-        values = np.zeros(ids.shape, dtype=np.float32)
-        is_number, mask = np.zeros(ids.shape, dtype=bool), np.zeros(ids.shape, dtype=bool)
-        for row, sample in enumerate(samples):
-            if sample.tokens is not None:
-                count = len(sample.tokens.ids)
-                ids[row, :count], values[row, :count] = sample.tokens.ids, sample.tokens.values
-                is_number[row, :count], mask[row, :count] = sample.tokens.is_number, True
-        return torch.from_numpy(ids), torch.from_numpy(values), torch.from_numpy(is_number), torch.from_numpy(mask)
+        """Stack samples; what no sample has takes no room."""
+        present = {name: torch.tensor([name in s.inputs for s in samples]) for name in self.readers}
+        found = {name: reader for name, reader in self.readers.items() if bool(present[name].any())}
+        return Batch({name: reader.stack([s.inputs.get(name) for s in samples]) for name, reader in found.items()}, present)

@@ -9,14 +9,16 @@ place; a pretrained tokenizer keeps the digits it knows and gets the value on to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 
-from medmm.study import Notice
+from medmm.study import Notice, Study
 
 PAD, UNKNOWN, START, END, MASK, NUMBER = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[NUM]"
 _SPECIAL = [PAD, UNKNOWN, START, END, MASK, NUMBER]
@@ -40,6 +42,21 @@ class Reading(NamedTuple):
     text: str
     spans: tuple[tuple[int, int], ...]
     values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextRecipe:
+    """What an encoder needs to know of the notes it reads; stored with the weights, the tokenizer beside it.
+
+    Attributes:
+        vocabulary: Token ids.
+        max_tokens: Longest input.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    vocabulary: int
+    max_tokens: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +223,22 @@ class NoteTokenizer:
             message = f"{unknown:.0%} of the note's tokens are unknown to the model; it may be in another language."
             notices.append(Notice("W_NOTE_UNKNOWN", message))
         return Tokens(ids, values, is_number), notices
+
+    def read(self, study: Study) -> tuple[tuple[torch.Tensor, ...], list[Notice]]:
+        """(T,) ids, values and `is_number` of a study's note, with what to tell the reader."""
+        assert study.note is not None  # asked only of studies with a note
+        tokens, notices = self.encode(study.note.text)
+        return tuple(map(torch.from_numpy, (tokens.ids, tokens.values, tokens.is_number))), notices
+
+    def stack(self, inputs: Sequence[tuple[torch.Tensor, ...] | None]) -> tuple[torch.Tensor, ...]:
+        """(B, T) ids, values, `is_number` and mask, True on real tokens; notes are padded to the longest."""
+        lengths = torch.tensor([0 if given is None else len(given[0]) for given in inputs])
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        stacked = torch.full(mask.shape, self.pad_id), torch.zeros(mask.shape), torch.zeros(mask.shape, dtype=torch.bool)
+        for row, given in enumerate(inputs):
+            for full, tensor in zip(stacked, given or (), strict=False):
+                full[row, : len(tensor)] = tensor
+        return *stacked, mask
 
     def used_text(self, note: str) -> str:
         """The part of the note the model reads, numbers normalised."""

@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 
 from medmm.errors import ScopeError
 from medmm.geometry import Grid
-from medmm.study import Notice, Volume
+from medmm.study import Notice, Study, Volume
 from medmm.transforms.resampling import is_aligned, sample_aligned
 from medmm.types import FloatArray, Unit
 
@@ -43,6 +43,7 @@ class VolumeRecipe:
         unit: What the voxel values must mean.
         modality: DICOM modality the model was made for.
         antialias: Whether finer voxels are averaged (True) or sampled by plain linear interpolation.
+        volumes: Most images of one study that are read.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -53,6 +54,32 @@ class VolumeRecipe:
     unit: Unit = "HU"
     modality: str = "CT"
     antialias: bool = True
+    volumes: int = 1
+
+    def read(self, study: Study) -> tuple[tuple[torch.Tensor], list[Notice]]:
+        """(V, R, A, S) in the recipe's unit: the first image and the next that are of its kind, `volumes` at most.
+
+        Raises:
+            ScopeError: If the first image is of another kind.
+        """
+        chosen = [study.volumes[0], *(v for v in study.volumes[1:] if (v.unit, v.modality) == (self.unit, self.modality))]
+        read = [resample(volume, self) for volume in chosen[: self.volumes]]
+        notices = [notice for _, told in read for notice in told]
+        if (there := len(study.volumes)) > len(read):
+            used = "the first" if len(read) == 1 else str(len(read))
+            notices.append(Notice("W_EXTRA_IMAGES", f"Only {used} of {there} images was used."))
+        return (torch.cat([image.as_tensor() for image, _ in read]),), notices
+
+    def stack(self, inputs: Sequence[tuple[torch.Tensor, ...] | None]) -> tuple[torch.Tensor, ...]:
+        """(B, windows, R, A, S); with several images a study (B, V, windows, R, A, S) and (B, V), True on real ones."""
+        if self.volumes == 1:
+            empty = torch.zeros(1, *self.shape)
+            return (to_channels(torch.stack([empty if given is None else given[0] for given in inputs]), self.windows),)
+        counts = torch.tensor([0 if given is None else len(given[0]) for given in inputs])
+        mask = torch.arange(int(counts.max())) < counts[:, None]
+        images = torch.zeros(*mask.shape, len(self.windows), *self.shape)
+        images[mask] = to_channels(torch.cat([given[0] for given in inputs if given is not None])[:, None], self.windows)
+        return images, mask
 
 
 def plan_recipe(volumes: Sequence[tuple[Grid, Unit, str]], budget: int) -> VolumeRecipe:

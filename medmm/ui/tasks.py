@@ -57,6 +57,7 @@ def warm(model: str | None) -> dict[str, Any]:
         "name": folder.name,
         "labels": list(predictor.labels),
         "modalities": list(folder.model.config.modalities),
+        "tabular": folder.preprocessor.tabular.about() if folder.preprocessor.tabular is not None else [],
         "results": None if results is None else json.loads(results.to_json()),
         "card": folder.card,
     }
@@ -78,7 +79,7 @@ def predict(folder: str | None, note: str | None, model: str | None, public: boo
     predictor = _predictor(model)
     read = make_note(note) if note else None
     prediction = predictor.predict(study.with_note(read))
-    tokenizer = predictor.folder.preprocessor.tokenizer
+    tokenizer = predictor.folder.preprocessor.text
     used = tokenizer.used_text(read.text) if read and tokenizer is not None else ""
     return {**prediction.to_dict(), "text_used": used}
 

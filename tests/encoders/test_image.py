@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medmm.encoders import IMAGE_ENCODERS
+from medmm.encoders import ENCODERS
 from medmm.encoders.image import ResNet
+from medmm.transforms.volume import VolumeRecipe
 
 
 @pytest.fixture(scope="module")
 def net() -> ResNet:
     torch.manual_seed(0)
-    return ResNet(2, widths=(4, 4, 8, 8))
+    return ResNet(VolumeRecipe((64, 64, 64), (1.0, 1.0, 1.0)), widths=(4, 4, 8, 8))
 
 
 def test_tokens_are_the_last_map_and_the_registry_knows_the_encoder(net: ResNet) -> None:
-    assert IMAGE_ENCODERS.get("resnet") is ResNet
+    assert ENCODERS["image"].get("resnet") is ResNet
     encoded = net.eval()(torch.randn(2, 2, 64, 32, 32))
     assert encoded.tokens.shape == (2, 2 * 1 * 1, 8)
     assert encoded.mask.all()

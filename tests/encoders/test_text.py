@@ -19,7 +19,7 @@ from medmm.errors import TaskError
 from medmm.inference import Predictor
 from medmm.training import TrainConfig, train
 from medmm.transforms.batch import Preprocessor
-from medmm.transforms.text import NoteTokenizer
+from medmm.transforms.text import NoteTokenizer, TextRecipe
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +64,13 @@ def encode(encoder: torch.nn.Module, tokenizer: NoteTokenizer, *texts: str) -> t
     preprocessor = Preprocessor(None, tokenizer)
     batch = preprocessor.collate([preprocessor.prepare(open_study(None, note=t))[0] for t in texts])
     with torch.no_grad():
-        pooled: torch.Tensor = encoder.eval()(batch.ids, batch.values, batch.is_number, batch.token_mask).pooled
+        pooled: torch.Tensor = encoder.eval()(*batch.inputs["text"]).pooled
     return pooled
 
 
 def test_the_built_in_encoder_tells_sizes_and_negations_apart_and_equal_sizes_not(notes: NoteTokenizer) -> None:
     torch.manual_seed(0)
-    encoder = NumberTransformer(notes.vocabulary_size)
+    encoder = NumberTransformer(TextRecipe(notes.vocabulary_size))
     a, same, near, far, denied = encode(
         encoder, notes, "lesion of 2.4 cm", "lesion of 24 mm", "lesion of 2.5 cm", "lesion of 8.1 cm", "no lesion of 2.4 cm"
     )
@@ -82,7 +82,7 @@ def test_the_built_in_encoder_tells_sizes_and_negations_apart_and_equal_sizes_no
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_padding_does_not_change_a_note(notes: NoteTokenizer, depth: int) -> None:
     torch.manual_seed(0)
-    encoder = NumberTransformer(notes.vocabulary_size, depth=depth)
+    encoder = NumberTransformer(TextRecipe(notes.vocabulary_size), depth=depth)
     alone = encode(encoder, notes, "lesion of 24 mm")[0]
     padded = encode(encoder, notes, "lesion of 24 mm", "no weight loss " * 12)[0]
     assert torch.allclose(alone, padded, atol=1e-5)
@@ -95,7 +95,7 @@ def bert(build_bert: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def loaded(source: Path) -> tuple[HuggingFace, NoteTokenizer]:
     backend, config, longest = read_pretrained(str(source))
-    encoder = HuggingFace(config)
+    encoder = HuggingFace(TextRecipe(300), config=config)
     encoder.load_pretrained(str(source))
     return encoder, NoteTokenizer(backend, longest)
 

@@ -117,7 +117,7 @@ CRP = Quantity("crp", "mg/L", 0, 600)
 
 def test_tabular_values_come_from_the_columns_a_task_names(table: Table) -> None:
     path = table("study_id,patient_id,note,age,crp,site", "s,p,x,61,3.5,A", "t,q,x,,,B")
-    first, second = read_cohort(path, quantities=(AGE, CRP)).cases
+    first, second = read_cohort(path, fields=(AGE, CRP)).cases
     assert first.open().values == Values((AGE, CRP), (61.0, 3.5))
     assert second.open().values == Values((AGE, CRP), (None, None))
     assert read_cohort(path).cases[0].open().values is None
@@ -125,7 +125,7 @@ def test_tabular_values_come_from_the_columns_a_task_names(table: Table) -> None
 
 @pytest.mark.parametrize("cell", ["SECRET", "121", "-1", "nan", "inf", "1e400"])
 def test_a_value_that_cannot_be_is_an_error_of_its_study_alone(table: Table, cell: str) -> None:
-    bad, good = read_cohort(table("study_id,patient_id,note,age", f"s,p,x,{cell}", "t,q,x,50"), quantities=(AGE,)).cases
+    bad, good = read_cohort(table("study_id,patient_id,note,age", f"s,p,x,{cell}", "t,q,x,50"), fields=(AGE,)).cases
     with pytest.raises(ValuesError, match="age") as caught:
         bad.open()
     assert cell not in caught.value.message
@@ -134,7 +134,7 @@ def test_a_value_that_cannot_be_is_an_error_of_its_study_alone(table: Table, cel
 
 def test_a_tabular_value_without_a_column_is_refused(table: Table) -> None:
     with pytest.raises(CohortError, match="missing: crp"):
-        read_cohort(table("study_id,patient_id,note,age", "s,p,x,1"), quantities=(AGE, CRP))
+        read_cohort(table("study_id,patient_id,note,age", "s,p,x,1"), fields=(AGE, CRP))
 
 
 def test_a_recording_is_read_from_beside_the_table(table: Table, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_multilabel_columns_may_be_unknown_one_by_one(table: Table) -> None:
     ("lines", "leaf", "saying"),
     [
         (["study_id,image", "s,a.nii"], CohortError, "patient_id"),
-        (["study_id,patient_id", "s,p"], CohortError, "image or note"),
+        (["study_id,patient_id", "s,p"], CohortError, "image, note, audio or tabular values"),
         (["study_id,patient_id,note", "s,,x", ",p,x"], CohortError, "study_id in every row; 1"),
         (["study_id,patient_id,note", "s,p,x", "s,q,x", "s,q,x"], CohortError, "2 are repeated"),
         (["study_id,patient_id,note", "s,p,x,y"], CohortError, "malformed"),

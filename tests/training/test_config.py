@@ -54,7 +54,7 @@ def test_a_misspelt_part_is_answered_with_the_nearest_before_anything_is_read(wr
         "modalities=[]",
         "fractions=[0,0.5,0.5]",
         "fractions=[0.5,0.5]",
-        'loss_parts={"audio": 1}',
+        'loss_parts={"smell": 1}',
         'loss_parts={"text": -1}',
         "augment=perhaps",
         "text_encoder=huggingface",

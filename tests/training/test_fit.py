@@ -13,12 +13,12 @@ from scipy.special import softmax
 from sklearn.metrics import f1_score, log_loss
 
 from medmm.errors import NonFiniteError
-from medmm.model import ModelConfig, MultimodalClassifier, TextConfig
+from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.sources.cohort import read_cohort
 from medmm.training import TrainConfig
 from medmm.training.fit import Examples, Progress, fit, predict_logits
 from medmm.transforms.batch import Preprocessor
-from medmm.transforms.text import NoteTokenizer
+from medmm.transforms.text import NoteTokenizer, TextRecipe
 
 
 class Setup:
@@ -37,10 +37,9 @@ class Setup:
 
     def model(self) -> MultimodalClassifier:
         torch.manual_seed(0)
-        assert self.preprocessor.tokenizer is not None
-        options = {"vocabulary": self.preprocessor.tokenizer.vocabulary_size, "width": 32}
-        text = TextConfig(options=options)
-        return MultimodalClassifier(ModelConfig("binary", ("no_large", "large"), None, text, self.config.fusion, 32))
+        assert self.preprocessor.text is not None
+        text = Side(TextRecipe(self.preprocessor.text.vocabulary_size), "transformer", {"width": 32})
+        return MultimodalClassifier(ModelConfig("binary", ("no_large", "large"), text=text, fusion=self.config.fusion, width=32))
 
     def fit(
         self, checkpoint: Path, *, val: bool = True, on_progress: Any = lambda *_: None

@@ -1,0 +1,150 @@
+"""Tabular values to numbers a network reads: standardised quantities and categories by place in a vocabulary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ConfigDict
+
+from medmm.errors import CohortError
+from medmm.study import Category, Notice, Quantity, Study
+
+_MOST_CATEGORIES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class NumberColumn:
+    """A quantity as it was among the training patients.
+
+    Attributes:
+        name, unit: What it measures.
+        low, high: Smallest and largest; what lies outside is read as the nearest of them.
+        mean, sd: For standardising; sd is 1 where all were alike.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryColumn:
+    """A category and the words it had among the training patients; any other is read as unknown."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableRecipe:
+    """How tabular values become network input; stored with the weights.
+
+    Attributes:
+        numbers, categories: Columns, in the order of the input.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    numbers: tuple[NumberColumn, ...] = ()
+    categories: tuple[CategoryColumn, ...] = ()
+
+    @property
+    def fields(self) -> tuple[Quantity | Category, ...]:
+        """What to ask of a patient, for forms and tables."""
+        asked = [Quantity(c.name, c.unit) for c in self.numbers]
+        return (*asked, *(Category(c.name, c.words) for c in self.categories))
+
+    def about(self) -> list[dict[str, Any]]:
+        """Name, kind, unit and range or words of each column, JSON ready."""
+        numbers = [{"name": c.name, "kind": "number", "unit": c.unit, "low": c.low, "high": c.high} for c in self.numbers]
+        return numbers + [{"name": c.name, "kind": "category", "words": list(c.words)} for c in self.categories]
+
+    def read(self, study: Study) -> tuple[tuple[torch.Tensor, torch.Tensor], list[Notice]]:
+        """(numbers,) float, NaN where missing, and (categories,) int: 0 missing, 1 unknown, then the words.
+
+        The notices name values outside the range of the training patients, and words they did not have.
+        """
+        given = {} if study.values is None else study.values.known
+        numbers = np.array([_standardised(c, given.get(c.name)) for c in self.numbers], dtype=np.float32)
+        places = np.array([_place(c, given.get(c.name)) for c in self.categories], dtype=np.int64)
+        outside = [c.name for c in self.numbers if c.name in given and not c.low <= float(given[c.name]) <= c.high]
+        unknown = [c.name for c, place in zip(self.categories, places, strict=True) if place == 1]
+        notices = []
+        if outside:
+            message = f"Outside the range of the training patients, and read as its nearest end: {', '.join(outside)}."
+            notices.append(Notice("W_VALUE_RANGE", message))
+        if unknown:
+            notices.append(
+                Notice("W_VALUE_UNKNOWN", f"No training patient had this value, so it counts as unknown: {', '.join(unknown)}.")
+            )
+        return (torch.from_numpy(numbers), torch.from_numpy(places)), notices
+
+    def stack(self, inputs: Sequence[tuple[torch.Tensor, ...] | None]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, numbers) and (B, categories) as of `read`; all missing where a sample has none."""
+        nothing = torch.full((len(self.numbers),), torch.nan), torch.zeros(len(self.categories), dtype=torch.int64)
+        rows = [nothing if given is None else given for given in inputs]
+        return torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows])
+
+
+def plan_table(columns: Mapping[str, Sequence[str]], units: Mapping[str, str]) -> TableRecipe:
+    """Learn ranges, means and words of named columns from the training rows.
+
+    A column of numbers is a quantity, any other a category of at most 64 words.
+
+    Args:
+        columns: Name to the cells of all rows, empty where missing.
+        units: Name to unit, where one is stated.
+
+    Raises:
+        CohortError: If a column is empty, or text that is no category.
+    """
+    numbers: list[NumberColumn] = []
+    categories: list[CategoryColumn] = []
+    for name, cells in columns.items():
+        filled = [cell for cell in cells if cell]
+        if not filled:
+            msg = f"Expected values in the column {name} of the training rows; it is empty. Leave it out of tabular."
+            raise CohortError(msg)
+        values = _as_numbers(filled)
+        if values is not None:
+            low, high = float(values.min()), float(values.max())
+            numbers.append(NumberColumn(name, units.get(name, ""), low, high, float(values.mean()), float(values.std()) or 1.0))
+            continue
+        words = Counter(filled)
+        if len(words) > _MOST_CATEGORIES:
+            msg = f"Expected numbers or at most {_MOST_CATEGORIES} different words in the column {name}; got {len(words)}."
+            raise CohortError(msg + " Is it text? Name it note, or leave it out of tabular.")
+        categories.append(CategoryColumn(name, tuple(sorted(words))))
+    return TableRecipe(tuple(numbers), tuple(categories))
+
+
+def _as_numbers(cells: Sequence[str]) -> Any:
+    try:
+        values = np.array([float(cell) for cell in cells])
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() else None
+
+
+def _standardised(column: NumberColumn, value: float | str | None) -> float:
+    if value is None:
+        return np.nan
+    return (min(max(float(value), column.low), column.high) - column.mean) / column.sd
+
+
+def _place(column: CategoryColumn, value: float | str | None) -> int:
+    if value is None:
+        return 0
+    return column.words.index(str(value)) + 2 if value in column.words else 1
