@@ -120,7 +120,7 @@ def attach_results(folder: Path, results: Results) -> None:
         PredictionsError: If the results are about other labels.
     """
     check_manifest(folder, _REQUIRED, _OPTIONAL)
-    config = _read_config(_read_json(folder / "config.json"))
+    config = read_config(_read_json(folder / "config.json"))
     if results.labels != config.labels:
         msg = f"Expected results about {', '.join(config.labels)}; they are about {', '.join(results.labels)}."
         raise PredictionsError(msg)
@@ -138,7 +138,7 @@ def load_model_folder(folder: str | Path, device: torch.device) -> ModelFolder:
     folder = Path(folder)
     digest = check_manifest(folder, _REQUIRED, _OPTIONAL)
     content = _read_json(folder / "config.json")
-    config = _read_config(content)
+    config = read_config(content)
     model = _build(config)
     load_weights(model, folder / "model.safetensors")
     model.to(device).eval()
@@ -210,7 +210,7 @@ def _check_golden(model: MultimodalClassifier, preprocessor: Preprocessor, store
         raise ModelError(msg)
 
 
-def _read_config(content: dict[str, Any]) -> ModelConfig:
+def read_config(content: dict[str, Any]) -> ModelConfig:
     """The architecture of a `config.json` of this format or the one before.
 
     Raises:

@@ -13,6 +13,7 @@ from medmm.evaluation.predictions import Predictions
 from medmm.evaluation.score import score
 from medmm.evaluation.task import Task
 from medmm.model import ModelConfig
+from medmm.model_folder import read_config
 from medmm.prediction import DISCLAIMER
 from medmm.shelf import find_model
 from medmm.store import Record
@@ -20,7 +21,7 @@ from medmm.store import Record
 
 @pytest.fixture(scope="module")
 def config() -> ModelConfig:
-    return ModelConfig.from_dict(json.loads((find_model("sts51") / "config.json").read_text(encoding="utf-8"))["model"])
+    return read_config(json.loads((find_model("sts51") / "config.json").read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")

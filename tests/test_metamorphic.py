@@ -149,9 +149,7 @@ def assert_same(predictor: Predictor, one: Path, other: Path) -> None:
     """The input tensor of the image, -1 to 1, and every probability, to 1e-5."""
     studies = [Study(medmm.open_study(path).volumes) for path in (one, other)]
     preprocessor = predictor.folder.preprocessor
-    first, second = (preprocessor.collate([preprocessor.prepare(study)[0]]).image for study in studies)
-    assert first is not None
-    assert second is not None
+    first, second = (preprocessor.collate([preprocessor.prepare(study)[0]]).inputs["image"][0] for study in studies)
     assert first.std() > 0.1
     torch.testing.assert_close(second, first, atol=1e-5, rtol=0)
     expected, found = (predictor.predict(study).answer.probabilities for study in studies)
