@@ -1,0 +1,127 @@
+"""Any subset of images, text, audio and tabular values trains, and any subset of what was trained on predicts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medmm.evaluation.run import run_evaluation
+from medmm.inference import Predictor
+from medmm.model import MultimodalClassifier
+from medmm.sources.cohort import Case, read_cohort
+from medmm.table import read_rows
+from medmm.training import TrainConfig, train
+from medmm.types import MODALITIES, Modality, pattern_name
+
+SUBSETS = [frozenset(c) for size in range(1, 5) for c in combinations(MODALITIES, size)]
+CONFIG = TrainConfig(
+    epochs=1, width=16, voxels=8**3, tabular=("age", "sex", "crp"), units={"age": "years"}, fusion="concat",
+    encoder_options={"image": {"widths": [4, 4, 8, 8]}, "text": {"width": 16}, "audio": {"widths": [8, 8]},
+                     "tabular": {"width": 8}},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cohort(imaged_rows: Any, write_cohort: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty patients with all four modalities; every eighth lacks one."""
+    import soundfile  # type: ignore[import-untyped]  # it ships no types
+
+    folder = tmp_path_factory.mktemp("all")
+    rows, rng = imaged_rows(30), np.random.default_rng(0)
+    for i, row in enumerate(rows):
+        tone = np.sin(2 * np.pi * (900 if i % 2 else 300) * np.arange(8000) / 16_000) * 0.2
+        soundfile.write(folder / f"{i}.wav", tone + rng.normal(0, 0.01, 8000), 16_000)
+        row["audio"] = f"{i}.wav"
+        row |= {"age": f"{rng.integers(40, 60) + 20 * (i % 2)}", "sex": "fm"[i % 2], "crp": "" if i % 3 else "5.5"}
+        if i % 8 == 7:
+            row |= {"image": ""} if i == 7 else {"note": ""} if i == 15 else {"audio": ""}
+    path: Path = write_cohort(folder, rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of all four."""
+    out = tmp_path_factory.mktemp("model") / "all"
+    train(cohort, out, CONFIG, device="cpu")
+    return out
+
+
+@pytest.fixture(scope="module")
+def everything(folder: Path) -> Predictor:
+    return Predictor.load(folder, "cpu")
+
+
+def cases(cohort: Path, predictor: Predictor) -> list[Case]:
+    table = predictor.folder.preprocessor.tabular
+    fields = () if table is None else table.fields
+    return [c for c in read_cohort(cohort, fields=fields).cases if c.split == "test"]
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids=pattern_name)
+def test_any_subset_trains_and_is_told_apart_in_its_folder(subset: frozenset[Modality], cohort: Path, tmp_path: Path) -> None:
+    names = tuple(name for name in MODALITIES if name in subset)
+    result = train(cohort, tmp_path / "m", replace(CONFIG, modalities=names), device="cpu")
+    assert len(result.failures) == (len(subset) == 1 and "tabular" not in subset)  # one patient lacks just this
+    predictor = Predictor.load(result.folder, "cpu")
+    assert predictor.folder.model.config.modalities == names
+    prediction = predictor.predict(next(c for c in cases(cohort, predictor) if c.images and c.note and c.audio).open())
+    assert prediction.pattern == pattern_name(subset)
+    assert sum(prediction.answer.probabilities.values()) == pytest.approx(1)
+
+
+def test_any_subset_is_answered_as_if_nothing_else_had_been_handed_in(cohort: Path, everything: Predictor) -> None:
+    study = next(c for c in cases(cohort, everything) if c.images and c.note and c.audio).open()
+    arms = everything.arms(study, SUBSETS)
+    assert len(arms) == 15
+    for subset, (pattern, answer) in arms.items():
+        only = replace(
+            study, volumes=study.volumes if "image" in subset else (), note=study.note if "text" in subset else None,
+            recording=study.recording if "audio" in subset else None, values=study.values if "tabular" in subset else None,
+        )  # fmt: skip
+        alone = everything.predict(only)
+        assert alone.pattern == pattern == pattern_name(subset)
+        assert alone.answer.probabilities == pytest.approx(answer.probabilities, abs=1e-5)
+
+
+def test_every_side_moves_the_answer_and_gets_a_gradient(cohort: Path, everything: Predictor) -> None:
+    model: MultimodalClassifier = everything.folder.model
+    prepare, collate = everything.folder.preprocessor.prepare, everything.folder.preprocessor.collate
+    samples = [prepare(c.open())[0] for c in cases(cohort, everything)[:3]]
+    model.zero_grad()
+    model(collate(samples)).fused.square().sum().backward()
+    for name in MODALITIES:
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoders[name].parameters()), name
+    model.zero_grad()
+
+
+def test_a_cohort_with_all_of_them_is_evaluated_without_special_code(cohort: Path, folder: Path, tmp_path: Path) -> None:
+    summary = run_evaluation(cohort, folder, tmp_path / "run", device="cpu")
+    rows = read_rows(tmp_path / "run" / "predictions.csv", ValueError)  # type: ignore[arg-type]
+    assert (summary.status, summary.failed) == ("finished", 0)
+    assert {"full", "image+text", "audio+tabular", "tabular"} <= {row["arm"] for row in rows}
+    assert {row["pattern"] for row in rows if row["arm"] == "tabular"} == {"tabular"}
+
+
+def test_several_images_of_one_study_are_all_read_in_any_order(imaged_rows: Any, write_cohort: Any, tmp_path: Path) -> None:
+    rows = imaged_rows(24)
+    files = [row["image"] for row in rows]
+    for row, file, other in zip(rows, files, files[2:] + files[:2], strict=True):
+        row["image"] = f"{file}|{other}"
+    config = replace(CONFIG, modalities=("image",), tabular=())
+    train(path := write_cohort(tmp_path, rows), tmp_path / "m", config, device="cpu")
+    predictor = Predictor.load(tmp_path / "m", "cpu")
+    study = read_cohort(path).cases[0].open()
+    both = predictor.predict(study)
+    assert [n.code for n in both.notices if n.code == "W_EXTRA_IMAGES"] == []
+    swapped = predictor.predict(replace(study, volumes=study.volumes[::-1]))
+    alone = predictor.predict(replace(study, volumes=study.volumes[:1]))
+    assert swapped.answer.logits == pytest.approx(both.answer.logits, abs=1e-5)
+    assert alone.answer.logits != pytest.approx(both.answer.logits, abs=1e-5)
+    four = predictor.predict(replace(study, volumes=study.volumes * 2))
+    assert "W_EXTRA_IMAGES" in [n.code for n in four.notices]
