@@ -89,7 +89,7 @@ def run_evaluation(
         LeakageError: If patients to be scored were used to fit this model.
     """
     out, model, stop = Path(out), Path(model), stop or threading.Event()
-    task, cohort_path = _resolve(Path(target))
+    task, cohort_path = resolve(Path(target))
     predictor = Predictor.load(model, device)
     config = predictor.folder.model.config
     fields = _fields(predictor.folder.preprocessor, task)
@@ -118,7 +118,8 @@ def run_evaluation(
     return RunSummary(status, len(cases), len(batch.codes), batch.failed, batch.resumed)
 
 
-def _resolve(target: Path) -> tuple[Task, Path]:
+def resolve(target: Path) -> tuple[Task, Path]:
+    """The task and the cohort table that a task file, or a cohort table alone, stands for."""
     if target.suffix.lower() in (".yaml", ".yml"):
         task = read_task(target)
         return task, find_cohort(task, target)

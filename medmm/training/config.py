@@ -55,6 +55,7 @@ class TrainConfig:
         fractions: Shares of patients for train, val and test when the cohort states no split.
         precision: `bf16` mixed precision, `fp32`, or `auto`: bf16 on CUDA devices that have it.
         seed: Seed of every random choice.
+        split_seed: Seed of the division of patients, so that several seeds can share one; `seed` when None.
     """
 
     fusion: str = "concat"
@@ -85,6 +86,12 @@ class TrainConfig:
     fractions: tuple[Positive, Share, Share] = (0.6, 0.15, 0.25)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Annotated[int, Field(ge=0)] | None = None
+
+    @property
+    def division_seed(self) -> int:
+        """Seed of splits and folds."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     def encoder(self, name: Modality) -> str:
         """Name of the encoder of a modality."""

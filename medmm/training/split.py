@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from medmm.errors import CohortError
+from medmm.errors import CohortError, LeakageError
 from medmm.sources.cohort import SPLITS, Case
 from medmm.types import IntArray
 
@@ -60,6 +60,26 @@ def fold_of_cases(cases: Sequence[Case], folds: int, seed: int) -> IntArray:
         for index, (_, members) in enumerate(splitter.split(classes, classes, patients)):
             fold[members] = index
     return fold
+
+
+def folds_of(cases: Sequence[Case], folds: str | int, seed: int) -> IntArray:
+    """(n,) fold of each case, by number or by the column that names them.
+
+    Raises:
+        CohortError: If the column is not filled in, or names one fold.
+        LeakageError: If a patient stands in two folds.
+    """
+    if isinstance(folds, int):
+        return fold_of_cases(cases, folds, seed)
+    values = [c.columns.get(folds, "") for c in cases]
+    if not all(values) or len(set(values)) < 2:
+        msg = f"Expected a column {folds!r} with a fold for every labelled row and at least two folds; there is none."
+        raise CohortError(msg)
+    torn = len({(c.patient_id, v) for c, v in zip(cases, values, strict=True)}) - len({c.patient_id for c in cases})
+    if torn:
+        msg = f"Expected every patient in one fold; {torn} times one stands in another too. Divide by patient, not by study."
+        raise LeakageError(msg)
+    return np.unique(values, return_inverse=True)[1]
 
 
 def _divide(cases: Sequence[Case], shares: dict[str, float], seed: int) -> tuple[Case, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from medmm.card import render_card
 from medmm.device import choose_device
 from medmm.disk import replace_bytes
 from medmm.encoders.text import read_pretrained
-from medmm.errors import CohortError, LeakageError, StoreError
+from medmm.errors import CohortError, StoreError
 from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.model_folder import save_model_folder
 from medmm.sources.cohort import Case, Cohort, read_cohort
@@ -28,7 +29,7 @@ from medmm.training.calibrate import Heldout, fit_decisions, heldout_logits, wri
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.fit import Examples, fit
-from medmm.training.split import fold_of_cases, split_cases
+from medmm.training.split import folds_of, split_cases
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import TextRecipe
 from medmm.types import FloatArray, Modality, OnProgress
@@ -63,6 +64,7 @@ def train(
     folds: str | int | None = None,
     device: str = "auto",
     labels: tuple[str, ...] | None = None,
+    cache: Path | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> TrainResult:
     """Train a classifier on a cohort.
@@ -82,6 +84,7 @@ def train(
         folds: Number of patient-wise folds, or the column that names them.
         device: `auto`, `cpu`, `cuda` or `mps`.
         labels: Class names in order, the positive class of a binary task second; else as found.
+        cache: Folder for prepared images that several runs share and nobody removes; else one within the run, while it lasts.
         on_progress: Told how far each step is.
 
     Raises:
@@ -96,7 +99,7 @@ def train(
     _claim_run(out, {"medmm": medmm.__version__, "cohort": table.digest, "folds": folds, "labels": list(table.labels),
                      "config": config.to_dict()})  # fmt: skip
     if not (out / MANIFEST).exists():
-        run = _Run(out, config, table, choose_device(device), on_progress)
+        run = _Run(out, config, table, choose_device(device), cache or out / "cache", on_progress)
         cases = tuple(c for c in table.cases if c.target is not None)
         result = run.by_split(cases) if folds is None else run.by_folds(cases, folds)
     else:
@@ -110,14 +113,16 @@ def train(
 class _Run:
     """One training run: its folder, its choices and the device it computes on."""
 
-    def __init__(self, out: Path, config: TrainConfig, table: Cohort, device: torch.device, on_progress: OnProgress) -> None:
+    def __init__(
+        self, out: Path, config: TrainConfig, table: Cohort, device: torch.device, cache: Path, on_progress: OnProgress
+    ) -> None:
         assert table.kind is not None
         self.out, self.config, self.table, self.kind = out, config, table, table.kind
-        self.device, self.on_progress = device, on_progress
+        self.device, self.cache, self.on_progress = device, cache, on_progress
 
     def by_split(self, labelled: Sequence[Case]) -> TrainResult:
         """Train, stop and calibrate on the sides of one split."""
-        cases = split_cases(labelled, self.config.fractions, self.config.seed)
+        cases = split_cases(labelled, self.config.fractions, self.config.division_seed)
         seen = [c for c in cases if c.split in ("train", "val")]
         preprocessor, kept, samples, failures = self._read([c for c in seen if c.split == "train"], seen)
         self._write_split(cases, [str(c.split) for c in cases], kept, samples)
@@ -134,7 +139,7 @@ class _Run:
     def by_folds(self, labelled: Sequence[Case], folds: str | int) -> TrainResult:
         """Predict every case outside `test` from weights that did not see it, then fit the final weights on all of them."""
         labelled = [c for c in labelled if c.split != "test"]
-        fold = self._folds(labelled, folds)
+        fold = folds_of(labelled, folds, self.config.division_seed)
         preprocessor, kept, samples, failures = self._read(labelled, labelled)
         self._write_split(labelled, [f"fold {f}" for f in fold], kept, samples)
         fold_of_study = {c.study_id: int(f) for c, f in zip(labelled, fold, strict=True)}
@@ -154,24 +159,11 @@ class _Run:
         self._save(model, preprocessor, heldout, everything, split="out-of-fold", fitted_on=fitted_on)
         return TrainResult(self.out, len(rows), 0, tuple(failures), best_epoch)
 
-    def _folds(self, cases: Sequence[Case], folds: str | int) -> Any:
-        if isinstance(folds, int):
-            return fold_of_cases(cases, folds, self.config.seed)
-        values = [c.columns.get(folds, "") for c in cases]
-        if not all(values) or len(set(values)) < 2:
-            msg = f"Expected a column {folds!r} with a fold for every labelled row and at least two folds; there is none."
-            raise CohortError(msg)
-        torn = len({(c.patient_id, v) for c, v in zip(cases, values, strict=True)}) - len({c.patient_id for c in cases})
-        if torn:
-            msg = f"Expected every patient in one fold; {torn} times one stands in another too. Divide by patient, not by study."
-            raise LeakageError(msg)
-        return np.unique(values, return_inverse=True)[1]
-
     def _read(
         self, plan_from: Sequence[Case], cases: Sequence[Case]
     ) -> tuple[Preprocessor, list[Case], CachedSamples, list[Failure]]:
         preprocessor = plan_preprocessing(plan_from, self.config, self.on_progress)
-        index, samples, failures = cache_samples(cases, preprocessor, self.out / "cache", self.on_progress)
+        index, samples, failures = cache_samples(cases, preprocessor, self.cache / _name_of(preprocessor, cases), self.on_progress)
         write_csv(self.out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
         return preprocessor, [cases[i] for i in index], samples, failures
 
@@ -241,6 +233,12 @@ class _TensorBoard:
         for name, value in values.items():
             self._writer.add_scalar(name, value, epoch)
         self._writer.flush()  # the checkpoint says this epoch is done, so its numbers must outlive a kill
+
+
+def _name_of(preprocessor: Preprocessor, cases: Sequence[Case]) -> str:
+    """Of the cache of these cases prepared like this."""
+    prepared = f"{preprocessor.image} {preprocessor.audio} {[c.study_id for c in cases]}"
+    return hashlib.sha256(prepared.encode()).hexdigest()[:16]
 
 
 def _claim_run(out: Path, identity: dict[str, Any]) -> None:

@@ -1,0 +1,273 @@
+"""`medmm ablate`: fusions x subsets of modalities x seeds on one split, trained, answered and compared by one command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+import medmm
+from medmm.disk import replace_bytes, sole_user
+from medmm.errors import TaskError
+from medmm.evaluation.baselines import Answers, Fit, baselines
+from medmm.evaluation.headline import metrics_of
+from medmm.evaluation.predictions import Predictions, from_file, from_store
+from medmm.evaluation.resample import Estimates, Resampling
+from medmm.evaluation.run import resolve, run_evaluation
+from medmm.evaluation.score import intervals_of
+from medmm.evaluation.scored import Scored, drawn_as, strata_of
+from medmm.evaluation.sides import Side
+from medmm.evaluation.standing import Standing, answered_by, endpoint_of, mean, on_common_samples
+from medmm.evaluation.task import Task
+from medmm.inference import Predictor
+from medmm.prediction import DISCLAIMER
+from medmm.report.ablation import Ablation, AblationRow, draw_ablation, render_ablation
+from medmm.results import PREVALENCE_ARM
+from medmm.sources.cohort import Case, Cohort, read_cohort
+from medmm.sources.jail import read_ahead
+from medmm.study import Study
+from medmm.table import write_csv
+from medmm.training.config import TrainConfig, checked
+from medmm.training.split import folds_of, split_cases
+from medmm.training.train import train
+from medmm.types import Modality, OnProgress, pattern_name
+
+_METRICS = ("f1_macro", "auroc", "brier", "ece[equal_mass,10]")
+_TIMED = 5  # studies whose network time is measured
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is trained.
+
+    Attributes:
+        fusions: Names of layers; a lone modality needs none.
+        subsets: Of modalities.
+        seeds: Of each training; the split of the patients is the same for all.
+        config: Everything else.
+        folds: Number of patient-wise folds, or the column that names them; None for the split of the cohort.
+    """
+
+    fusions: tuple[str, ...]
+    subsets: tuple[frozenset[Modality], ...]
+    seeds: tuple[int, ...]
+    config: TrainConfig
+    folds: str | int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.fusions:
+            checked({"fusion": name})
+        if not self.subsets or not self.seeds or (not self.fusions and any(len(s) > 1 for s in self.subsets)):
+            msg = "Expected at least one subset of modalities, one seed, and a fusion for subsets of several; name them."
+            raise TaskError(msg)
+
+    @property
+    def rows(self) -> tuple[_Row, ...]:
+        """One a lone modality, one a fusion for each larger subset."""
+        found = [_Row(s, "") for s in self.subsets if len(s) == 1]
+        return (*found, *(_Row(s, f) for s in self.subsets if len(s) > 1 for f in self.fusions))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    modalities: frozenset[Modality]
+    fusion: str
+
+    @property
+    def name(self) -> str:
+        return ", ".join(filter(None, (pattern_name(self.modalities), self.fusion)))
+
+
+def ablate(
+    target: str | Path, out: str | Path, plan: Plan, *, device: str = "auto", on_progress: OnProgress = lambda *_: None
+) -> Ablation:
+    """Train every row of the plan, answer for the same samples, and compare.
+
+    Run the same command again after an interruption: what is finished is not done again.
+
+    Args:
+        target: Cohort table or task file.
+        out: Folder for the models and their runs (`cells/`) and for `ablation.json`, `.csv`, `.md` and `.svg`.
+        plan: What to train.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        on_progress: Told after each training.
+
+    Returns:
+        The content of `ablation.json`.
+
+    Raises:
+        TaskError, CohortError, LeakageError: If something handed in cannot be used.
+        StoreError: If `out` belongs to other choices.
+    """
+    out = Path(out)
+    task, cohort_path = resolve(Path(target))
+    if plan.folds is not None:
+        task = task.model_copy(update={"split": "test"})
+    cohort = read_cohort(cohort_path, labels=task.labels or None, fields=task.values)
+    bench = _Bench(Path(target), cohort_path, cohort, task, out, plan, device)
+    with sole_user(out):
+        cells = [(row, seed) for row in plan.rows for seed in plan.seeds]
+        answered: dict[_Row, list[Predictions]] = {row: [] for row in plan.rows}
+        for done, (row, seed) in enumerate(cells):
+            answered[row].append(bench.answer(row, seed))
+            on_progress("training", done + 1, len(cells))
+        found = bench.measure(answered)
+        _write(found, out)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """One cohort on which everything is trained and measured alike."""
+
+    target: Path
+    cohort_path: Path
+    cohort: Cohort
+    task: Task
+    out: Path
+    plan: Plan
+    device: str
+
+    def answer(self, row: _Row, seed: int) -> Predictions:
+        """Train one cell and predict what is scored; at once when that was done before."""
+        model, plan = self.cell(row, seed), self.plan
+        config = replace(plan.config, modalities=tuple(sorted(row.modalities)), seed=seed, split_seed=plan.config.seed,
+                         fusion=row.fusion or plan.config.fusion)  # fmt: skip
+        train(
+            self.cohort_path,
+            model,
+            config,
+            folds=plan.folds,
+            device=self.device,
+            labels=self.cohort.labels,
+            cache=self.out / "cache",
+        )
+        if plan.folds is not None:
+            return from_file(model / "predictions.csv", self.cohort.labels, self.cohort.kind)
+        run = model.with_name(f"{model.name}-run")
+        run_evaluation(self.target, model, run, device=self.device)
+        return from_store(run)
+
+    def cell(self, row: _Row, seed: int) -> Path:
+        """Folder of a cell's model."""
+        return self.out / "cells" / f"{row.name.replace(', ', '-')}-{seed}"
+
+    def measure(self, answered: Mapping[_Row, Sequence[Predictions]]) -> Ablation:
+        """Everything on the samples that every row answered."""
+        scored = {row: [Scored.of(p, self.task) for p in runs] for row, runs in answered.items()}
+        sides = on_common_samples({row: [s.sides[0] for s in runs] for row, runs in scored.items()}, self.task)
+        any_scored, first = next(iter(scored.values()))[0], next(iter(sides.values()))[0]
+        metrics = metrics_of(first.scores, self.task.metrics or _METRICS)
+        beside = self._baseline_sides(first, any_scored)
+        with threadpool_limits(limits=1, user_api="blas"):
+            place = {name: i for i, name in enumerate(sorted({drawn_as(r, self.task) for r in first.rows}))}
+            resampling = Resampling.of(len(place), self.task.intervals, strata_of(first.rows, place, self.task))
+            runs = {row: [resampling.estimate(s.scores, metrics) for s in all_] for row, all_ in sides.items()}
+            estimates = {row.name: mean(found) for row, found in runs.items()}
+            estimates |= {name: resampling.estimate(side.scores, metrics) for name, side in beside.items()}
+        standing = Standing(resampling, metrics, endpoint_of(metrics))
+        candidates = [row.name for row in runs if not row.fusion] or [row.name for row in runs]
+        reference = standing.best({name: estimates[name] for name in candidates})
+        rows = [self._model_row(row, found, standing) for row, found in runs.items()]
+        rows += [AblationRow(name=name, what="baseline", metrics=standing.values(estimates[name])) for name in beside]
+        return Ablation(
+            medmm=medmm.__version__,
+            disclaimer=DISCLAIMER,
+            task=self.task.name,
+            cohort_sha256=self.cohort.digest,
+            split="out-of-fold" if self.plan.folds is not None else any_scored.split,
+            n=len(first.rows),
+            patients=len(place),
+            intervals=intervals_of(self.task),
+            reference=reference,
+            endpoint=standing.endpoint.name,
+            rows=standing.against(reference, rows, estimates),
+            notes=_notes(len(first.rows), self.plan),
+        )
+
+    def _model_row(self, row: _Row, runs: Sequence[Estimates], standing: Standing) -> AblationRow:
+        predictor = Predictor.load(self.cell(row, self.plan.seeds[0]), self.device)
+        spread = {m.name: float(np.std([e.points[m.name] for e in runs], ddof=1)) for m in standing.metrics} if runs[1:] else {}
+        return AblationRow(
+            name=row.name,
+            what="model",
+            modalities=tuple(sorted(row.modalities)),
+            fusion=row.fusion,
+            seeds=self.plan.seeds,
+            metrics=standing.values(mean(runs)),
+            spread=spread,
+            parameters=sum(p.numel() for p in predictor.folder.model.parameters()),
+            milliseconds=self._milliseconds(predictor),
+        )
+
+    def _milliseconds(self, predictor: Predictor) -> float | None:
+        """Median time of the network for one study."""
+        complete = [c for c in self.cohort.cases if c.images and c.note] or list(self.cohort.cases)
+        with closing(read_ahead(complete[:_TIMED])) as opened:
+            studies = [study for _, study in opened if isinstance(study, Study)]
+        readable = [s for s in studies if s.modalities & predictor.folder.preprocessor.modalities]
+        times = [predictor.predict(study).seconds["network"] for study in readable]
+        return 1000 * median(times) if times else None
+
+    def _baseline_sides(self, first: Side, scored: Scored) -> dict[str, Side]:
+        assert self.cohort.kind is not None  # it was trained on
+        frequencies = next(s for s in scored.sides if s.name == PREVALENCE_ARM).scores.probability[:1]
+        found = {PREVALENCE_ARM: answered_by(PREVALENCE_ARM, first, frequencies)}
+        cases = {c.study_id: c for c in self.cohort.cases if c.target is not None}
+        asked = [cases[r.sample_id] for r in first.rows]
+        columns = list(dict.fromkeys([*self.plan.config.tabular, *(q.name for q in self.task.values)]))
+        for name, fit in baselines(self.cohort.kind, columns, notes=any(c.note for c in cases.values())).items():
+            answers = self._answers(fit, list(cases.values()), asked)
+            found[name] = answered_by(name, first, answers.probability, answers.called)
+        return found
+
+    def _answers(self, fit: Fit, cases: Sequence[Case], asked: Sequence[Case]) -> Answers:
+        """Fitted on train and val, or on the other folds."""
+        plan = self.plan
+        if plan.folds is None:
+            sides = split_cases(cases, plan.config.fractions, plan.config.seed)
+            return fit([c for c in sides if c.split in ("train", "val")], asked)
+        kept = [c for c in cases if c.split != "test"]
+        numbers = folds_of(kept, plan.folds, plan.config.seed)
+        fold = {c.study_id: int(f) for c, f in zip(kept, numbers, strict=True)}
+        where = np.array([fold[c.study_id] for c in asked])
+        parts = {
+            f: fit([c for c in kept if fold[c.study_id] != f], [c for c in asked if fold[c.study_id] == f])
+            for f in np.unique(where)
+        }
+        order = np.argsort(np.concatenate([np.flatnonzero(where == f) for f in parts]))
+        probability = np.concatenate([a.probability for a in parts.values()])[order]
+        return Answers(probability, np.concatenate([a.called for a in parts.values()])[order])
+
+
+def _notes(samples: int, plan: Plan) -> tuple[str, ...]:
+    found = ["The reference row was chosen on these very samples, which flatters it: differences from it are cautious."]
+    if samples < 100:
+        found.append(f"Only {samples} samples: a difference would have to be large to show.")
+    if len(plan.seeds) == 1:
+        found.append("One seed a row: how much another start would change is not measured.")
+    return tuple(found)
+
+
+def _write(found: Ablation, out: Path) -> None:
+    """The four forms of the result."""
+    replace_bytes(out / "ablation.json", (found.model_dump_json(indent=1) + "\n").encode())
+    replace_bytes(out / "ablation.md", render_ablation(found).encode())
+    replace_bytes(out / "ablation.svg", draw_ablation(found).encode())
+    names = list(found.rows[0].metrics)
+    measured = [f"{name} {part}" for name in names for part in ("value", "low", "high")]
+    columns = ["row", "what", "fusion", *measured, "parameters", "milliseconds"]
+    write_csv(out / "ablation.csv", columns, [_flat(row) for row in found.rows])
+
+
+def _flat(row: AblationRow) -> dict[str, object]:
+    cells: dict[str, object] = {"row": row.name, "what": row.what, "fusion": row.fusion, "parameters": row.parameters,
+                                "milliseconds": row.milliseconds}  # fmt: skip
+    for name, v in row.metrics.items():
+        cells |= {f"{name} value": v.value, f"{name} low": v.low, f"{name} high": v.high}
+    return cells
