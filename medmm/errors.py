@@ -23,6 +23,7 @@
 
     |   |-- TextError               E_TEXT                 note cannot be decoded or is too long
     |   |-- PhiError                E_PHI                  would reveal who the patient is
+    |   |-- LicenceError            E_LICENCE              no right to pass it on is stated
     |   |-- ScopeError              E_OUT_OF_SCOPE         study is not what the model was made for
     |   |-- MissingModalityError    E_MISSING_MODALITY     nothing the model can use
     |   |-- CohortError             E_COHORT               cohort table breaks its contract
@@ -32,7 +33,7 @@
     |-- ModelError                  E_MODEL_INTEGRITY      model folder incomplete, altered or unsound
     |-- DeviceError                 E_DEVICE               requested device not available
     |-- StoreError                  E_STORE                run folder belongs to another run
-    |-- RemoteError                 E_REMOTE               a PACS cannot be reached, refuses, or sends less
+    |-- RemoteError                 E_REMOTE               a PACS or the Hub cannot be reached, refuses, or sends less
     |-- DependencyError             E_DEPENDENCY           an optional package is not installed
     `-- WorkerError                 E_WORKER               the working process died or ran out of time
 
@@ -175,6 +176,12 @@ class PhiError(InputError):
     code = "E_PHI"
 
 
+class LicenceError(InputError):
+    """Nothing states that it may be passed on."""
+
+    code = "E_LICENCE"
+
+
 class ScopeError(InputError):
     """The study is not of the kind the model was made for."""
 
@@ -230,7 +237,7 @@ class StoreError(MedmmError):
 
 
 class RemoteError(MedmmError):
-    """A PACS cannot be reached, refuses, or sends less than it lists."""
+    """A PACS or the Hub cannot be reached, refuses, or sends less than it lists."""
 
     code = "E_REMOTE"
 

@@ -40,6 +40,14 @@ def tiny_model(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Space with the model `phantom`."""
+    out = tmp_path_factory.mktemp("space") / "bundle"
+    run_medmm("space", "build", out, "--model", "phantom", check=True)
+    return out
+
+
+@pytest.fixture(scope="session")
 def patient_zip() -> Path:
     """A real patient's CT as a zip of DICOM slices, shipped as an example."""
     return next(e.path for e in examples() if e.model == "sts51")

@@ -98,14 +98,27 @@ def server(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def visit(chromium: Browser, server: Server) -> Iterator[Visit]:
+def visitor(chromium: Browser) -> Iterator[Callable[[str], Visit]]:
+    """Fresh visitors of the page at an address."""
+    contexts = []
+
+    def come(url: str) -> Visit:
+        context = chromium.new_context(viewport={"width": 1280, "height": 900})
+        contexts.append(context)
+        found = Visit(context.new_page())
+        found.page.on("console", lambda m: found.console.append(f"{m.type}: {m.text}"))
+        found.page.on("pageerror", lambda e: found.console.append(f"pageerror: {e}"))
+        found.page.on("request", lambda r: found.hosts.add(r.url.split("/")[2]) if r.url.startswith(("http", "ws")) else None)
+        found.page.goto(url)
+        found.page.wait_for_selector("#run")
+        return found
+
+    yield come
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def visit(visitor: Callable[[str], Visit], server: Server) -> Visit:
     """A fresh visitor of the served page."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    found = Visit(context.new_page())
-    found.page.on("console", lambda m: found.console.append(f"{m.type}: {m.text}"))
-    found.page.on("pageerror", lambda e: found.console.append(f"pageerror: {e}"))
-    found.page.on("request", lambda r: found.hosts.add(r.url.split("/")[2]) if r.url.startswith(("http", "ws")) else None)
-    found.page.goto(server.url)
-    found.page.wait_for_selector("#run")
-    yield found
-    context.close()
+    return visitor(server.url)
