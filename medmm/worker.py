@@ -70,11 +70,7 @@ class Worker:
                 self._kill()
                 msg = f"Expected an answer within {timeout:.0f} seconds; the working process died or took longer. Try again."
                 raise WorkerError(msg)
-        reply = json.loads(line)
-        if "error" in reply:
-            raise error_of(reply["error"]["code"], reply["error"]["message"])
-        result: dict[str, Any] = reply["result"]
-        return result
+        return result_of(json.loads(line))
 
     def close(self) -> None:
         """Stop the process for good; a call under way fails."""
@@ -145,3 +141,15 @@ def answer(task: Task, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"error": {"code": error.code, "message": error.message}}
     except Exception as error:
         return {"error": {"code": MedmmError.code, "message": f"Unexpected {type(error).__name__}."}}
+
+
+def result_of(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task returned, from the reply `answer` made.
+
+    Raises:
+        MedmmError: What the task raised.
+    """
+    if "error" in reply:
+        raise error_of(reply["error"]["code"], reply["error"]["message"])
+    result: dict[str, Any] = reply["result"]
+    return result

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 from medmm.errors import MedmmError, ModelError
 from medmm.settings import LIMITS
 from medmm.shelf import DEFAULT_MODEL, examples, find_model, model_names
-from medmm.ui import views
+from medmm.ui import tasks, views
+from medmm.ui.lent_gpu import lent_gpu
 from medmm.ui.session import Sessions
 from medmm.ui.words import Language
 from medmm.worker import SINGLE_THREADED, Worker
@@ -44,6 +46,7 @@ class Page:
         self.sessions = Sessions()
         self.reader = Worker(_TASKS, "reader", environment=SINGLE_THREADED)
         self.predictor = Worker(_TASKS, "model")
+        self._predict = lent_gpu(tasks.predict) or partial(self.predictor.call, "predict", _PREDICT_SECONDS)
         self.examples = examples()
         self._about: dict[str, dict[str, Any]] = {}
 
@@ -108,9 +111,7 @@ class Page:
         """The answer as HTML."""
         try:
             folder = str(self.sessions.find(token, session)) if token else None
-            prediction = self.predictor.call(
-                "predict", _PREDICT_SECONDS, folder=folder, note=note, model=self._folder_of(model), public=self.public
-            )
+            prediction = self._predict(folder=folder, note=note, model=self._folder_of(model), public=self.public)
             return views.result(prediction, self.about(model), language)
         except MedmmError as error:
             return views.failure(error.code, error.message)
