@@ -61,7 +61,16 @@ ENCODERS: dict[Modality, Registry[EncoderFactory]] = {name: Registry(f"{name}_en
 """By modality; entry-point groups are `medmm.image_encoders`, `medmm.text_encoders` and so on."""
 
 ENCODERS["image"].add("resnet", "medmm.encoders.image:ResNet")
+ENCODERS["image"].add("densenet", "medmm.encoders.image:DenseNet")
+ENCODERS["image"].add("vit", "medmm.encoders.image:ViT")
+ENCODERS["image"].add("swin", "medmm.encoders.image:Swin")
+ENCODERS["image"].add("slices", "medmm.encoders.image:SliceAttention")
+ENCODERS["image"].add("patch", "medmm.encoders.patch:PatchConv")
 ENCODERS["text"].add("transformer", "medmm.encoders.text:NumberTransformer")
 ENCODERS["text"].add("huggingface", "medmm.encoders.text:HuggingFace")
+ENCODERS["text"].add("recurrent", "medmm.encoders.recurrent:NumberRecurrent")
 ENCODERS["audio"].add("cnn", "medmm.encoders.audio:MelCnn")
+ENCODERS["audio"].add("recurrent", "medmm.encoders.recurrent:MelRecurrent")
+ENCODERS["audio"].add("huggingface_mel", "medmm.encoders.speech:HuggingFaceMel")
+ENCODERS["audio"].add("huggingface_waveform", "medmm.encoders.speech:HuggingFaceWaveform")
 ENCODERS["tabular"].add("columns", "medmm.encoders.tabular:ColumnTokens")
