@@ -14,10 +14,10 @@ from medmm.ui import pack, views
 from medmm.ui.blocks import GuardedBlocks
 from medmm.ui.page import PACK_ROUTE, Page
 from medmm.ui.speech import label
-from medmm.ui.tabs import study
+from medmm.ui.tabs import about, study
 from medmm.ui.words import TAGS
 
-TABS = {"tab_study": study.build}
+TABS = {"tab_study": study.build, "tab_about": about.build}
 """Key of each tab's name, and what lays it out inside and wires it, given the page and its Blocks."""
 
 _LANGUAGES = ((TAGS["en"], "English"), (TAGS["zh"], "中文"))

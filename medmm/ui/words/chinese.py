@@ -41,4 +41,11 @@ CHINESE = {
     "text_read": "实际读取的文本",
     "made_by": "{seconds} 秒。模型 {model}，{digest}。",
     "undefined": "无定义",
+    "tab_about": "关于",
+    "about_sources": "示例检查的来源",
+    "about_software": "第三方软件",
+    "about_ours": "medmm 本身：Apache-2.0。所需的软件包（此处安装的版本）：",
+    "about_package": "软件包",
+    "about_version": "版本",
+    "about_licence": "许可证",
 }

@@ -47,4 +47,12 @@ ENGLISH = {
     "text_read": "The text that was read",
     "made_by": "{seconds} s. Model {model}, {digest}.",
     "undefined": "undefined",
+    # about
+    "tab_about": "About",
+    "about_sources": "Where the example studies come from",
+    "about_software": "Software of others",
+    "about_ours": "medmm itself: Apache-2.0. The packages it needs, as installed here:",
+    "about_package": "package",
+    "about_version": "version",
+    "about_licence": "licence",
 }
