@@ -61,7 +61,8 @@ class ModelConfig:
         width: Channels in which modalities meet.
         dropout: Before every head.
         vote: Weight of each modality's own logits beside the fused ones in the joint answer, so that one
-            head misled by few cases does less harm; 0 leaves the fused head alone.
+            head misled by few cases does less harm; 0 leaves the fused head alone. Own logits are one term a
+            modality, so the answer of an additive fusion stays additive; a fusion of logits has no vote beside it.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -123,8 +124,8 @@ class MultimodalClassifier(nn.Module):
         self.encoders = nn.ModuleDict({name: _encoder(name, side) for name, side in config.sides.items()})
         names = config.modalities
         self.project = nn.ModuleDict({n: _projection(self.encoders[n], config.width) for n in names})
-        self.fusion = FUSIONS.get(config.fusion)(config.width, names)
-        classes = len(config.labels)
+        classes, fusion = len(config.labels), FUSIONS.get(config.fusion)
+        self.fusion = fusion(classes if fusion.joins == "logits" else config.width, names)
         self.head = Head(config.width, classes, config.dropout)
         self.single_heads = nn.ModuleDict({n: Head(config.width, classes, config.dropout) for n in names})
 
@@ -144,9 +145,16 @@ class MultimodalClassifier(nn.Module):
         return {name: self._encode_present(name, batch.inputs.get(name), batch.present[name]) for name in self.config.modalities}
 
     def fuse(self, features: Features, present: Present) -> torch.Tensor:
-        """(B, classes) logits of the fused head; call again with other masks for other subsets."""
-        logits: torch.Tensor = self.head(self.fusion(features, present))
-        return logits
+        """(B, classes) fused logits; call again with other masks for other subsets.
+
+        Raises:
+            MissingModalityError: If a sample has nothing.
+        """
+        if self.fusion.joins == "logits":
+            own = self.single(features)
+            features = {name: encoded._replace(pooled=own[name]) for name, encoded in features.items()}
+        fused: torch.Tensor = self.fusion(features, present)
+        return fused if self.fusion.joins == "logits" else self.head(fused)
 
     def single(self, features: Features) -> dict[Modality, torch.Tensor]:
         """(B, classes) logits of each modality's own head."""
@@ -158,22 +166,29 @@ class MultimodalClassifier(nn.Module):
         return Logits(self.fuse(features, batch.present), self.single(features))
 
     def answer(self, features: Features, present: Present) -> torch.Tensor:
-        """(B, classes) logits to act on: the fused head's with the vote of each modality's own, or a lone modality's own."""
+        """(B, classes) logits to act on: the fused ones with the vote of each modality's own, or a lone modality's own."""
         own = torch.stack([single * present[name][:, None] for name, single in self.single(features).items()]).sum(0)
         alone = torch.stack([mask.long() for mask in present.values()]).sum(0) == 1
-        return torch.where(alone[:, None], own, self.fuse(features, present) + self.config.vote * own)
+        vote = 0.0 if self.fusion.joins == "logits" else self.config.vote
+        return torch.where(alone[:, None], own, self.fuse(features, present) + vote * own)
 
     def answer_patterns(self, batch: Batch) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
         """Encode once, answer from every subset of modalities.
 
         Returns:
-            For each pattern the (B, classes) logits and the (B,) mask of samples that have all of it.
+            For each pattern the (B, classes) logits, NaN where a sample lacks part of it, and the (B,) mask of
+            samples that have all of it.
         """
         features = self.encode(batch)
         answers = {}
         for pattern in self.patterns:
             complete = torch.stack([batch.present[name] for name in pattern]).all(0)
-            answers[pattern] = self.answer(features, batch.only(pattern).present), complete
+            logits = torch.full((len(batch), len(self.config.labels)), torch.nan, device=self.device)
+            if bool(complete.any()):
+                rows = {name: Encoded(*(t[complete] for t in encoded)) for name, encoded in features.items()}
+                present = {name: mask[complete] for name, mask in batch.only(pattern).present.items()}
+                logits[complete] = self.answer(rows, present).to(logits.dtype)
+            answers[pattern] = logits, complete
         return answers
 
     def _encode_present(self, name: Modality, inputs: Tensors | None, present: torch.Tensor) -> Encoded:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,26 @@ def measured(tmp_path_factory: pytest.TempPathFactory, imported: Callable[..., A
     (root / "other.json").write_text('{"schema": "another"}', encoding="utf-8")
     (root / "metrics.json").write_text('{"schema": "medmm.metrics/2", "cut off', encoding="utf-8")
     return root
+
+
+@pytest.fixture
+def install_plugin(tmp_path: Path) -> Callable[[str], Path]:
+    """Install a package of `tests/plugin` into a folder to put on PYTHONPATH, as pip would, and return it."""
+
+    def install(name: str) -> Path:
+        source, site = Path(__file__).parent / "plugin" / name, tmp_path / "site"
+        project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        about = site / f"{project['name']}-{project['version']}.dist-info"
+        about.mkdir(parents=True)
+        for module in source.glob("*.py"):
+            shutil.copy(module, site)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+        groups = project["entry-points"].items()
+        lines = [f"[{group}]\n" + "".join(f"{key} = {target}\n" for key, target in points.items()) for group, points in groups]
+        (about / "entry_points.txt").write_text("\n".join(lines))
+        return site
+
+    return install
 
 
 @pytest.fixture(scope="session")

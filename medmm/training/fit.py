@@ -113,7 +113,7 @@ def fit(
             if progress.improves(f1, val_loss):
                 progress.best_f1, progress.best_loss, progress.best_epoch = f1, val_loss, progress.epoch
                 trainer.keep_best()
-        row |= {f"alpha/{i}": float(a) for i, a in enumerate(_alphas(model))}
+        row |= model.fusion.numbers()
         log(progress.epoch, row)
         progress.history.append(row)
         progress.epoch += 1
@@ -295,8 +295,3 @@ def _copy(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _alphas(model: MultimodalClassifier) -> list[torch.Tensor]:
-    alpha = getattr(model.fusion, "alpha", None)
-    return [] if alpha is None else list(alpha.detach().reshape(-1))

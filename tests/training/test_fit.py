@@ -117,10 +117,12 @@ def test_class_weights_let_a_rare_class_count(
     assert (mean_p > 0.4) == recall_of_the_rare  # the notes say nothing: only the weights speak
 
 
-def test_alpha_of_the_weighted_sum_is_logged(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
-    setup = Setup(note_cohort, replace(text_only, fusion="weighted", epochs=1))
-    setup.fit(tmp_path / "c")
-    assert set(setup.rows[0]) == {"loss/train", "learning_rate", "val/f1_macro", "val/log_loss", "alpha/0"}
+def test_what_a_fusion_reports_of_itself_is_logged(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
+    setup = Setup(note_cohort, replace(text_only, fusion="late", epochs=1))
+    model, _ = setup.fit(tmp_path / "c")
+    logged = {"loss/train", "learning_rate", "val/f1_macro", "val/log_loss", "temperature/text"}
+    assert set(setup.rows[0]) == logged
+    assert set(model.fusion.numbers()) <= logged
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:

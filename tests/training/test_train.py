@@ -360,25 +360,10 @@ def test_a_training_killed_twice_ends_as_one_left_alone(imaged_rows: Any, write_
     assert steps.count(0) == 1  # it went on, it did not start over
 
 
-PLUGIN = """
-from torch import nn
-class Strongest(nn.Module):
-    def __init__(self, width, modalities):
-        super().__init__()
-        self.scale = nn.Linear(width, width)
-    def forward(self, features, present):
-        return sum(self.scale(e.pooled) * present[name][:, None] for name, e in features.items())
-"""
-
-
 def test_a_fusion_of_an_installed_plug_in_is_trained_and_needed_to_open_the_model(
-    note_cohort: Path, text_only: TrainConfig, tmp_path: Path
+    note_cohort: Path, text_only: TrainConfig, install_plugin: Any, tmp_path: Path
 ) -> None:
-    site = tmp_path / "site"
-    (site / "strongest-1.0.dist-info").mkdir(parents=True)
-    (site / "strongest.py").write_text(PLUGIN)
-    (site / "strongest-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: strongest\nVersion: 1.0\n")
-    (site / "strongest-1.0.dist-info" / "entry_points.txt").write_text("[medmm.fusions]\nstrongest = strongest:Strongest\n")
+    site = install_plugin("strongest")
     out = tmp_path / "run"
     arguments = command("train", note_cohort, "--out", out, "--fusion", "strongest", "--epochs", 1, "--labels", ",".join(LABELS))
     with_plugin = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
