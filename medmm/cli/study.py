@@ -124,11 +124,18 @@ def _print_found(found: Found) -> None:
         typer.echo(f"     {code}: {message}")
 
 
+# Written out, because help must not wait for torch.
+_FUSIONS = (
+    "attention", "concat", "cross_attention", "gated", "late", "lowrank", "product_of_experts", "projection", "transformer", "weighted",
+    "weighted_per_class",
+)  # fmt: skip
+
+
 @app.command()
 def train(
     cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
     out: OutOption,
-    fusion: Annotated[str, typer.Option(help="Fusion layer: weighted, concat, cross_attention, or a plug-in's.")] = "concat",
+    fusion: Annotated[str, typer.Option(help=f"Fusion layer: {', '.join(_FUSIONS)}, or a plug-in's.")] = "concat",
     epochs: Annotated[int, typer.Option(min=1)] = 30,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     text_source: Annotated[str | None, typer.Option(help="Hugging Face text encoder: folder or hub name.")] = None,

@@ -168,3 +168,10 @@ def test_showing_a_model_that_is_not_there_is_refused(name: str) -> None:
     done = run("models", "show", name)
     assert done.returncode == 2
     assert done.stderr.startswith("E_MODEL_INTEGRITY")
+
+
+def test_the_help_of_train_names_every_fusion() -> None:
+    from medmm.fusion import FUSIONS
+
+    told = " ".join(CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "2000"}).output.split())
+    assert [name for name in FUSIONS if name not in told] == []

@@ -96,7 +96,7 @@ def test_a_recording_and_a_finished_note_can_be_handed_in(tmp_path: Path) -> Non
     soundfile.write(tmp_path / "a.flac", np.zeros(800), 16_000)
     study = medmm.open_study(None, Note("Cough."), audio=tmp_path / "a.flac")
     assert (study.note, study.recording is not None) == (Note("Cough."), True)
-    assert study.modalities == {"text"}  # nothing reads a recording yet
+    assert study.modalities == {"audio", "text"}
 
 
 def test_paths_may_be_strings(ct: Make, save: Save) -> None:

@@ -75,7 +75,8 @@ def test_a_bundle_that_was_tried_is_still_the_one_that_was_checked(bundle: Path,
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
     code = "import medmm.shelf; medmm.shelf.examples()"
-    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(copy)}, check=True, timeout=60)
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": ""}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
     assert list(copy.rglob("__pycache__"))
     assert plan(copy, "jane/ct") == plan(bundle, "jane/ct")
 
