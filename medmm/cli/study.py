@@ -126,8 +126,8 @@ def _print_found(found: Found) -> None:
 
 # Written out, because help must not wait for torch.
 _FUSIONS = (
-    "attention", "concat", "cross_attention", "gated", "late", "lowrank", "product_of_experts", "projection", "transformer", "weighted",
-    "weighted_per_class",
+    "attention", "concat", "cross_attention", "gated", "late", "lowrank", "product_of_experts", "projection", "transformer",
+    "weighted", "weighted_per_class",
 )  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def test_a_bundle_that_was_tried_is_still_the_one_that_was_checked(bundle: Path,
     shutil.copytree(bundle, copy)
     code = "import medmm.shelf; medmm.shelf.examples()"
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": ""}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=copy, check=True, timeout=60)
     assert list(copy.rglob("__pycache__"))
     assert plan(copy, "jane/ct") == plan(bundle, "jane/ct")
 
