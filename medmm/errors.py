@@ -35,6 +35,7 @@
     |-- StoreError                  E_STORE                run folder belongs to another run
     |-- RemoteError                 E_REMOTE               a PACS or the Hub cannot be reached, refuses, or sends less
     |-- DependencyError             E_DEPENDENCY           an optional package is not installed
+    |-- CancelledError              E_CANCELLED            stopped before there was an answer, as asked
     `-- WorkerError                 E_WORKER               the working process died or ran out of time
 
 Catch `MedmmError` to go on with the next study, a leaf to react to one cause:
@@ -246,6 +247,12 @@ class DependencyError(MedmmError):
     """An optional package is not installed."""
 
     code = "E_DEPENDENCY"
+
+
+class CancelledError(MedmmError):
+    """The work was stopped before there was an answer, because somebody asked for that."""
+
+    code = "E_CANCELLED"
 
 
 class WorkerError(MedmmError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from medmm.metrics import decide
 from medmm.model_folder import ModelFolder, load_model_folder
 from medmm.prediction import Answer, Prediction
 from medmm.shelf import find_model
-from medmm.study import Notice, Study
+from medmm.study import Note, Notice, Study
 from medmm.transforms.batch import Sample
 from medmm.types import FloatArray, Modality, in_words, pattern_name
 
@@ -40,8 +40,12 @@ class Predictor:
         """Class names in the order of every output."""
         return self.folder.model.config.labels
 
-    def predict(self, study: Study) -> Prediction:
+    def predict(self, study: Study, on_step: Callable[[str], None] = lambda _: None) -> Prediction:
         """Answer from all modalities the study has, and from each alone.
+
+        Args:
+            study: What there is.
+            on_step: Called with `preparing` and `network` when these begin.
 
         Raises:
             InputError: If the study holds nothing the model reads, or is of another kind.
@@ -49,8 +53,10 @@ class Predictor:
             BudgetError: If the device has too little memory.
         """
         start = time.perf_counter()
+        on_step("preparing")
         sample, notices = self.folder.preprocessor.prepare(study)
         prepared = time.perf_counter()
+        on_step("network")
         logits = self._logits([sample])
         answers = {pattern: self._answer(pattern_name(pattern), values[0]) for pattern, values in logits.items()}
         full = sample.modalities
@@ -65,7 +71,13 @@ class Predictor:
             model={"name": self.folder.name, "sha256": self.folder.digest},
             notices=told,
             seconds=seconds,
+            text_used=self.text_used(study.note) if "text" in full else None,
         )
+
+    def text_used(self, note: Note | None) -> str | None:
+        """The part of a note that the model reads, None when it reads none."""
+        tokenizer = self.folder.preprocessor.text
+        return tokenizer.used_text(note.text) if note and tokenizer is not None else None
 
     def arms(self, study: Study, arms: Iterable[frozenset[Modality]]) -> dict[frozenset[Modality], tuple[str, Answer]]:
         """Answers as if only some modalities had been handed in, for evaluation.

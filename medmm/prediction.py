@@ -37,6 +37,7 @@ class Prediction:
         model: Name and digest of the model.
         notices: What the reader should know.
         seconds: Time of each step.
+        text_used: The part of the note that the model read, None when it read none.
     """
 
     pattern: str
@@ -46,6 +47,7 @@ class Prediction:
     model: dict[str, str]
     notices: tuple[Notice, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    text_used: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document of `medmm predict --json`."""
@@ -57,12 +59,20 @@ class Prediction:
             "modalities": self.pattern.split("+"),
             "by_modality": {name: answer.probabilities for name, answer in self.single.items()},
             "geometry": self.study["geometry"],
-            "series": {key: self.study[key] for key in ("source", "series", "rule", "left_out")},
+            "series": {key: self.study[key] for key in ("source", "series", "rule", "left_out", "repairs")},
+            "note": self._note(),
             "model": self.model,
             "warnings": [{"code": n.code, "message": n.message} for n in self.notices],
             "seconds": {step: round(value, 3) for step, value in self.seconds.items()},
             "disclaimer": DISCLAIMER,
         }
+
+    def _note(self) -> dict[str, Any] | None:
+        """What the note held and what of it was read."""
+        if self.study["note"] is None:
+            return None
+        cut = any(n.code in ("W_NOTE_CUT", "W_NOTE_LONG") for n in self.notices)
+        return {**self.study["note"], "cut": cut, "text_used": self.text_used}
 
 
 DISCLAIMER = "Research use only. Not a medical device; not for diagnosis or treatment."

@@ -90,6 +90,7 @@ class Note:
     Attributes:
         text: The cleaned text.
         notices: What happened to it on the way here.
+        encoding: Of the file it came from, e.g. `utf-8`; empty when it was typed.
 
     Raises:
         TextError: If longer than `LIMITS.note_chars`.
@@ -97,6 +98,7 @@ class Note:
 
     text: str
     notices: tuple[Notice, ...] = ()
+    encoding: str = ""
 
     def __post_init__(self) -> None:
         if len(self.text) > LIMITS.note_chars:
@@ -316,4 +318,4 @@ def _number(cell: str, name: str) -> float | None:
 
 def _note_summary(note: Note) -> dict[str, Any]:
     sections = [{"name": s.name or "text", "characters": len(s.text)} for s in note.sections]
-    return {"characters": len(note.text), "sections": sections}
+    return {"characters": len(note.text), "encoding": note.encoding or None, "sections": sections}

@@ -14,10 +14,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
-from medmm.errors import MedmmError, WorkerError, error_of
+from medmm.errors import CancelledError, MedmmError, WorkerError, error_of
 
 Task = Callable[..., dict[str, Any]]
 """What a worker does when asked: JSON-ready arguments to a JSON-ready answer."""
@@ -25,7 +28,26 @@ Task = Callable[..., dict[str, Any]]
 SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Environment of a process that forks, which one with threads cannot do safely."""
 
+GRACE = 2.0
+"""Seconds that a cancelled task has to end by itself before its process is killed."""
+
+_POLL = 0.05
+_PROGRESS = '{"progress": '
+_TELL: ContextVar[Callable[[str], None]] = ContextVar("tell", default=lambda _: None)
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
+
+
+@dataclass(slots=True)
+class Watch:
+    """How a call under way is followed and stopped.
+
+    Attributes:
+        told: Called with each word the task says of its progress.
+        cancelled: Once set, the call ends soon and has no answer.
+    """
+
+    told: Callable[[str], None] = lambda _: None
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 class Worker:
@@ -45,32 +67,60 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
         self._replies: queue.Queue[str] = queue.Queue()
 
-    def call(self, task: str, timeout: float, **arguments: Any) -> dict[str, Any]:
+    def call(self, task: str, timeout: float, watch: Watch | None = None, **arguments: Any) -> dict[str, Any]:
         """Ask for one task and wait.
 
         Args:
             task: Name of a task the module serves.
             timeout: Seconds after which the process is killed.
+            watch: To follow and stop the call.
             **arguments: JSON-ready arguments of the task.
 
         Raises:
             MedmmError: The task's own error.
             WorkerError: If the process died, took too long or was closed.
+            CancelledError: If `watch` was cancelled.
         """
-        with self._lock:
-            process = self._running()
-            assert process.stdin is not None  # opened as a pipe
-            try:
-                process.stdin.write(json.dumps({"task": task, "arguments": arguments}) + "\n")
-                process.stdin.flush()
-                line = self._replies.get(timeout=timeout)
-            except (OSError, queue.Empty):
-                line = ""
-            if not line.endswith("\n"):  # no reply, or one cut short by the death of its writer
-                self._kill()
-                msg = f"Expected an answer within {timeout:.0f} seconds; the working process died or took longer. Try again."
-                raise WorkerError(msg)
+        watch = watch or Watch()
+        while not self._lock.acquire(timeout=_POLL):
+            _stop_if_cancelled(watch)
+        try:
+            line = self._ask({"task": task, "arguments": arguments}, timeout, watch)
+        finally:
+            self._lock.release()
         return result_of(json.loads(line))
+
+    def _ask(self, request: dict[str, Any], timeout: float, watch: Watch) -> str:
+        """The line with the answer."""
+        _stop_if_cancelled(watch)
+        process = self._running()
+        assert process.stdin is not None  # opened as a pipe
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            line = self._reply(time.monotonic() + timeout, watch)
+        except OSError:
+            line = ""
+        if not line.endswith("\n"):  # no reply, or one cut short by the death of its writer
+            self._kill()
+        _stop_if_cancelled(watch)
+        if not line.endswith("\n"):
+            msg = f"Expected an answer within {timeout:.0f} seconds; the working process died or took longer. Try again."
+            raise WorkerError(msg)
+        return line
+
+    def _reply(self, deadline: float, watch: Watch) -> str:
+        """The line with the answer; what comes before it tells of progress. Empty when there is none in time."""
+        cancelled = False
+        while (left := deadline - time.monotonic()) > 0:
+            if watch.cancelled.is_set() and not cancelled:
+                cancelled, deadline = True, min(deadline, time.monotonic() + GRACE)
+            with contextlib.suppress(queue.Empty):
+                line = self._replies.get(timeout=min(left, _POLL))
+                if not line.startswith(_PROGRESS):
+                    return line
+                watch.told(json.loads(line)["progress"])
+        return ""
 
     def close(self) -> None:
         """Stop the process for good; a call under way fails."""
@@ -126,11 +176,26 @@ def serve(make_tasks: Callable[[], Mapping[str, Task]]) -> None:
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not break the protocol
     tasks = make_tasks()
+
+    def write(message: dict[str, Any]) -> None:
+        replies.write(json.dumps(message) + "\n")
+        replies.flush()
+
+    _TELL.set(lambda word: write({"progress": word}))
     for line in sys.stdin:
         request = json.loads(line)
-        reply = answer(tasks[request["task"]], request["arguments"])
-        replies.write(json.dumps(reply) + "\n")
-        replies.flush()
+        write(answer(tasks[request["task"]], request["arguments"]))
+
+
+def tell(word: str) -> None:
+    """Say what is being done to whoever asked for the task under way; a task that nobody asked for is heard by nobody."""
+    _TELL.get()(word)
+
+
+def _stop_if_cancelled(watch: Watch) -> None:
+    if watch.cancelled.is_set():
+        msg = "Expected to be let finish; it was cancelled. Ask again when you want an answer."
+        raise CancelledError(msg)
 
 
 def answer(task: Task, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from medmm.prediction import DISCLAIMER, Answer, Prediction
-from medmm.study import Notice, Study
+from medmm.study import Note, Notice, Study
 
 
 def test_the_document_says_everything_and_is_plain_json() -> None:
@@ -21,9 +21,24 @@ def test_the_document_says_everything_and_is_plain_json() -> None:
         "modalities": ["text"],
         "by_modality": {"text": {"no": 0.4, "yes": 0.6}},
         "geometry": None,
-        "series": {"source": "", "series": "", "rule": "", "left_out": []},
+        "series": {"source": "", "series": "", "rule": "", "left_out": [], "repairs": []},
+        "note": None,
         "model": {"name": "m", "sha256": "0"},
         "warnings": [{"code": "W_NO_IMAGE", "message": "No image was given."}],
         "seconds": {"network": 0.123},
         "disclaimer": DISCLAIMER,
+    }
+
+
+def test_the_document_says_what_of_the_note_was_read() -> None:
+    answer = Answer({"no": 0.25, "yes": 0.75}, {"no": -1.0, "yes": 0.1}, ("yes",), calibrated=True)
+    study = Study(note=Note("History: cough.\nFindings: a mass of 3 cm.", encoding="cp1252"))
+    cut = (Notice("W_NOTE_CUT", "Only a part was read."),)
+    made = Prediction("text", answer, {"text": answer}, study.summary(), {"name": "m", "sha256": "0"}, cut, {}, "History: cough.")
+    assert made.to_dict()["note"] == {
+        "characters": 41,
+        "encoding": "cp1252",
+        "sections": [{"name": "indication", "characters": 6}, {"name": "findings", "characters": 15}],
+        "cut": True,
+        "text_used": "History: cough.",
     }

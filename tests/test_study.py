@@ -159,7 +159,7 @@ def test_a_note_brings_its_notices_and_its_sections() -> None:
     study = Study().with_note(Note("INDICATION: cough.", (notice,)))
     assert study.notices == (notice,)
     assert Study().with_note(None) == Study()
-    assert study.summary()["note"] == {"characters": 18, "sections": [{"name": "indication", "characters": 6}]}
+    assert study.summary()["note"] == {"characters": 18, "encoding": None, "sections": [{"name": "indication", "characters": 6}]}
 
 
 def test_the_summary_says_what_else_there_is_but_not_what_it_says() -> None:

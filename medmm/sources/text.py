@@ -52,7 +52,7 @@ def read_note(path: Path) -> Note:
         raise TextError(msg)
     text, notices = decode(content)
     note = make_note(text)
-    return Note(note.text, (*notices, *note.notices))
+    return Note(note.text, (*notices, *note.notices), _encoding(content)[0].removesuffix("-sig"))
 
 
 def decode(content: bytes) -> tuple[str, tuple[Notice, ...]]:

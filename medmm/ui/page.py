@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from medmm.errors import MedmmError, ModelError
+from medmm.errors import MedmmError, ModelError, NoImageError
 from medmm.settings import LIMITS
 from medmm.shelf import DEFAULT_MODEL, examples, find_model, model_names
-from medmm.ui import tasks, views
+from medmm.ui import answer_views, study_views, tasks, views
+from medmm.ui.jobs import Call, Job, Jobs
 from medmm.ui.lent_gpu import lent_gpu
-from medmm.ui.session import Sessions
+from medmm.ui.session import INCOMING, Sessions
 from medmm.ui.words import Language
 from medmm.worker import SINGLE_THREADED, Worker
 
@@ -46,7 +46,7 @@ class Page:
         self.sessions = Sessions()
         self.reader = Worker(_TASKS, "reader", environment=SINGLE_THREADED)
         self.predictor = Worker(_TASKS, "model")
-        self._predict = lent_gpu(tasks.predict) or partial(self.predictor.call, "predict", _PREDICT_SECONDS)
+        self.jobs = Jobs(_answering(self.predictor))
         self.examples = examples()
         self._about: dict[str, dict[str, Any]] = {}
 
@@ -84,44 +84,123 @@ class Page:
     def open_example(self, index: int, session: str, language: Language = "en") -> tuple[Opened, str, str]:
         """An example opened, its note, and the model made for it."""
         example = self.examples[index]
-        viewer, facts, token = self._open(lambda _: example.path, session, language)
-        told = f'<p class="mm-muted">{escape(example.truth)} {escape(example.attribution)}</p>'
+        token, folder = self.sessions.new(session)
+        viewer, facts, token = self._read(token, folder, example.path, language)
+        told = f'<p class="mm-muted" lang="en">{escape(example.truth)} {escape(example.attribution)}</p>'
         return (viewer, facts + told, token), example.note, example.model if example.model in self._models else self.models()[0]
 
     def open_upload(self, uploads: list[str] | None, session: str, language: Language = "en") -> Opened:
         """Viewer, facts and token of uploaded files, which are removed from where the server put them."""
         if not uploads:
             return None, "", ""
-        return self._open(lambda folder: self.sessions.adopt(uploads, folder), session, language)
+        try:
+            return self.read(self.take(uploads, session), session, language)
+        except MedmmError as error:
+            return None, views.failure(error.code, error.message, language), ""
 
-    def _open(self, source: Callable[[Path], Path], session: str, language: Language) -> Opened:
-        """Read what `source`, given the fresh study folder, points to."""
+    def take(self, uploads: list[str], session: str) -> str:
+        """Take over uploaded files as this visitor's study, in place of the one before; returns its token.
+
+        Raises:
+            NoImageError: If one is no longer there.
+        """
         token, folder = self.sessions.new(session)
         try:
-            found = self.reader.call("read", _READ_SECONDS, path=str(source(folder)), folder=str(folder), public=self.public)
-        except MedmmError as error:
+            self.sessions.adopt(uploads, folder)
+        except MedmmError:
             self.sessions.drop(token)
-            return None, views.failure(error.code, error.message), ""
+            raise
+        return token
+
+    def inspect(self, token: str, session: str) -> dict[str, Any]:
+        """What lies in an upload, before anything of it is read.
+
+        Raises:
+            MedmmError: If it cannot be looked at, names the patient on a public page, or is no longer there.
+        """
+        path = _uploaded(self.sessions.find(token, session))
+        return self.reader.call("inspect", _READ_SECONDS, path=str(path), public=self.public)
+
+    def read(
+        self, token: str, session: str, language: Language = "en", *, series: str | None = None, repair: Sequence[str] = (),
+        keep: bool = False,
+    ) -> Opened:  # fmt: skip
+        """Viewer, facts and a fresh token of one series of an upload.
+
+        Args:
+            token: Of the upload.
+            session: Of the visitor.
+            language: Of the page.
+            series: As for `open_study`.
+            repair: As for `open_study`.
+            keep: Whether the upload stays, so that another series can be read from it; else it goes.
+
+        Raises:
+            NoImageError: If it is no longer there.
+        """
+        path = _uploaded(self.sessions.find(token, session))
+        token, folder = self.sessions.renew(token, session)
+        return self._read(token, folder, path, language, keep=keep, series=series, repair=list(repair))
+
+    def _read(
+        self, token: str, folder: Path, path: Path, language: Language, *, keep: bool = False, **how: Any
+    ) -> Opened:  # fmt: skip
+        try:
+            found = self.reader.call("read", _READ_SECONDS, path=str(path), folder=str(folder), public=self.public, **how)
+        except MedmmError as error:
+            if not keep:
+                self.sessions.drop(token)
+            return None, views.failure(error.code, error.message, language), token if keep else ""
         finally:
-            shutil.rmtree(folder / "incoming", ignore_errors=True)
+            if not keep:
+                shutil.rmtree(folder / INCOMING, ignore_errors=True)
         spec = {**found["pack"], "url": PACK_ROUTE + token, "lung": _shows_lung(found["study"])}
-        return spec, views.study_facts(found["study"], found["warnings"], language), token
+        return spec, study_views.study_facts(found["study"], found["warnings"], language), token
+
+    def ask(self, token: str, note: str | None, model: str, session: str) -> Job:
+        """Put a question to a model into the line.
+
+        Raises:
+            MedmmError: If the study is no longer there, or the model is none of ours.
+        """
+        folder = str(self.sessions.find(token, session)) if token else None
+        asked = {"folder": folder, "note": note, "model": self._folder_of(model), "public": self.public}
+        return self.jobs.start(session, model, "predict", _PREDICT_SECONDS, **asked)
+
+    def progress(self, job: Job, language: Language = "en") -> str:
+        """Where an answer stands, as HTML."""
+        return answer_views.progress(job.phase, self.jobs.place(job), self.jobs.seconds_left(job), language)
 
     def run(self, token: str, note: str | None, model: str, session: str, language: Language = "en") -> str:
-        """The answer as HTML."""
+        """The answer as HTML, waited for."""
         try:
-            folder = str(self.sessions.find(token, session)) if token else None
-            prediction = self._predict(folder=folder, note=note, model=self._folder_of(model), public=self.public)
-            return views.result(prediction, self.about(model), language)
+            return self.answer(self.ask(token, note, model, session).result(), model, language)
         except MedmmError as error:
-            return views.failure(error.code, error.message)
+            return views.failure(error.code, error.message, language)
+
+    def answer(self, prediction: dict[str, Any], model: str, language: Language = "en") -> str:
+        """An answer as HTML, with what can be taken away.
+
+        Raises:
+            MedmmError: If the model can no longer be described.
+        """
+        about = self.about(model)
+        return answer_views.result(prediction, about, language) + answer_views.downloads(prediction, about, language)
+
+    def used(self, note: str, model: str) -> dict[str, Any]:
+        """The part of a note that a model reads, without an answer.
+
+        Raises:
+            MedmmError: If it is no note, or the model is none of ours.
+        """
+        return self.predictor.call("used", _PREDICT_SECONDS, note=note, model=self._folder_of(model))
 
     def describe(self, model: str, language: Language = "en") -> str:
         """The model's paragraph."""
         try:
             return views.model_facts(self.about(model), language)
         except MedmmError as error:
-            return views.failure(error.code, error.message)
+            return views.failure(error.code, error.message, language)
 
     def close(self) -> None:
         """Stop the helper processes and remove every file."""
@@ -134,3 +213,24 @@ def _shows_lung(study: dict[str, Any]) -> bool:
     """A scan wide enough to be a trunk is first shown in the lung window."""
     geometry = study["geometry"]
     return bool(geometry["unit"] == "HU" and geometry["extent_mm"][0] > _WIDE_MM)
+
+
+def _answering(worker: Worker) -> Call:
+    """Who answers: a GPU lent for each answer where there is one, else the model's process."""
+    lent = lent_gpu(tasks.predict)
+    if lent is None:
+        return worker.call
+    return lambda _task, _timeout, _watch, **arguments: lent(**arguments)
+
+
+def _uploaded(folder: Path) -> Path:
+    """What to open in a study folder: the one uploaded file, or the folder of all.
+
+    Raises:
+        NoImageError: If the upload is no longer kept.
+    """
+    files = sorted((folder / INCOMING).glob("*"))
+    if not files:
+        msg = "Expected the upload that was opened before; it has been removed. Upload it again."
+        raise NoImageError(msg)
+    return files[0] if len(files) == 1 else folder / INCOMING

@@ -14,6 +14,8 @@ from medmm.errors import NoImageError
 from medmm.scratch import private_folder
 
 PREFIX = "medmm-page-"
+INCOMING = "incoming"
+"""Folder in a study folder with what was uploaded."""
 
 
 @dataclass(slots=True)
@@ -50,6 +52,19 @@ class Sessions:
             folder.mkdir(mode=0o700)
             self._spools[token] = _Spool(session, folder)
         return token, folder
+
+    def renew(self, token: str, session: str) -> tuple[str, Path]:
+        """The study folder of a token under a fresh one, for what is read into it anew.
+
+        Raises:
+            NoImageError: As of `find`.
+        """
+        folder = self.find(token, session)
+        fresh = secrets.token_urlsafe(24)
+        with self._lock:
+            self._spools.pop(token, None)
+            self._spools[fresh] = _Spool(session, folder)
+        return fresh, folder
 
     def find(self, token: str, session: str | None = None) -> Path:
         """The folder behind a token.
@@ -122,7 +137,7 @@ class Sessions:
         Raises:
             NoImageError: If one is no longer there.
         """
-        incoming = folder / "incoming"
+        incoming = folder / INCOMING
         try:
             incoming.mkdir()
             for index, upload in enumerate(map(Path, uploads)):

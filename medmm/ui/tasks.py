@@ -8,35 +8,50 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from medmm.errors import CorruptError, PhiError
-from medmm.worker import Task, serve
+from medmm.worker import Task, serve, tell
 
 if TYPE_CHECKING:
     from medmm.deid.findings import Finding
 
 
-def read(path: str, folder: str, public: bool = False) -> dict[str, Any]:
+def inspect(path: str, public: bool = False, repair: Sequence[str] = ()) -> dict[str, Any]:
+    """Say what lies there before anything of it is read: series, geometry, what is left out, what names the patient.
+
+    Raises:
+        PhiError: If its files name the patient and others than its owner use this page.
+    """
+    from medmm.sources.inspection import inspect_path
+
+    inspection = inspect_path(path, repair)
+    return {**inspection.to_dict(), "identifiers": _named_in(path, public)}
+
+
+def read(path: str, folder: str, public: bool = False, series: str | None = None, repair: Sequence[str] = ()) -> dict[str, Any]:
     """Open a study, leave it checked in `folder`, and describe it.
+
+    Args:
+        path: As for `open_study`.
+        folder: Where to leave it.
+        public: Whether what names the patient is refused.
+        series: As for `open_study`.
+        repair: As for `open_study`.
 
     Raises:
         PhiError: If its files name the patient and others than its owner use this page.
     """
     from medmm.sources import open_study
-    from medmm.sources.privacy import check_phi
     from medmm.sources.spool import write_study
     from medmm.study import Notice
     from medmm.ui.pack import write_pack
 
-    study = open_study(path)
-    try:
-        named = _kinds(check_phi(path), public)
-    except CorruptError:  # a file that the reader left out; what its header says goes nowhere
-        named = "" if not public else _refuse("a header that cannot be checked")
+    study = open_study(path, series=series, repair=repair)
+    named = ", ".join(_named_in(path, public))
     if named:
         message = f"The files name their patient ({named}). Nothing of that is kept here; `medmm deid` removes it from the files."
         study = study.with_notices(Notice("W_IDENTIFIERS", message))
@@ -63,6 +78,17 @@ def warm(model: str | None) -> dict[str, Any]:
     }
 
 
+def used(note: str, model: str | None) -> dict[str, Any]:
+    """The part of a note that a model reads, and what is to be known of it, without an answer."""
+    from medmm.sources.text import make_note
+
+    predictor = _predictor(model)
+    made = make_note(note)
+    tokenizer = predictor.folder.preprocessor.text
+    notices = [*made.notices, *(tokenizer.encode(made.text)[1] if made and tokenizer is not None else ())]
+    return {"text_used": predictor.text_used(made), "warnings": [{"code": n.code, "message": n.message} for n in notices]}
+
+
 def predict(folder: str | None, note: str | None, model: str | None, public: bool = False) -> dict[str, Any]:
     """Answer for the study in `folder` and this note.
 
@@ -75,19 +101,28 @@ def predict(folder: str | None, note: str | None, model: str | None, public: boo
     from medmm.study import Study
 
     _kinds(check_note(note or ""), public)
+    tell("reading")
     study = read_study(Path(folder)) if folder else Study()
+    tell("loading")
     predictor = _predictor(model)
-    read = make_note(note) if note else None
-    prediction = predictor.predict(study.with_note(read))
-    tokenizer = predictor.folder.preprocessor.text
-    used = tokenizer.used_text(read.text) if read and tokenizer is not None else ""
-    return {**prediction.to_dict(), "text_used": used}
+    document: dict[str, Any] = predictor.predict(study.with_note(make_note(note) if note else None), tell).to_dict()
+    return document
 
 
-def _kinds(findings: Iterable[Finding], public: bool) -> str:
-    """What alone can identify the patient, in words; refused where others use the page."""
-    named = ", ".join(sorted({f.kind for f in findings if f.direct}))
-    return _refuse(named) if named and public else named
+def _named_in(path: str, public: bool) -> list[str]:
+    """Kinds of what names the patient in the files under a path; refused where others use the page."""
+    from medmm.sources.privacy import check_phi
+
+    try:
+        return _kinds(check_phi(path), public)
+    except CorruptError:  # a file that the reader left out; what its header says goes nowhere
+        return [] if not public else _refuse("a header that cannot be checked")
+
+
+def _kinds(findings: Iterable[Finding], public: bool) -> list[str]:
+    """Kinds of what alone can identify the patient; refused where others use the page."""
+    named = sorted({f.kind for f in findings if f.direct})
+    return _refuse(", ".join(named)) if named and public else named
 
 
 def _refuse(named: str) -> NoReturn:
@@ -107,11 +142,11 @@ def _reader() -> dict[str, Task]:
 
     tell_what_is_missing()
     preload()
-    return {"read": confined(read)}
+    return {"inspect": confined(inspect), "read": confined(read)}
 
 
 def _model() -> dict[str, Task]:
-    return {"warm": warm, "predict": predict}
+    return {"warm": warm, "used": used, "predict": predict}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 
 from medmm.prediction import DISCLAIMER
 from medmm.shelf import find_model
-from medmm.ui import views
+from medmm.ui import answer_views, study_views, views
 from medmm.ui.words import say
 
 Outlined = Callable[[str], Any]
@@ -32,7 +32,7 @@ def answer(label: str = "ill", said: str = "said", **changes: Any) -> dict[str, 
         "model": {"name": said, "sha256": "0123456789abcdef" * 4},
         "warnings": [{"code": "W_NOTE_CUT", "message": said}],
         "seconds": {"preprocess": 0.5, "network": 1.25},
-        "text_used": said,
+        "note": {"characters": 4, "sections": [], "cut": True, "text_used": said},
     } | changes
 
 
@@ -60,13 +60,13 @@ def model(label: str = "ill", said: str = "said", low: float | None = 0.61) -> d
 
 def study(said: str = "said", source: str = "dicom") -> dict[str, Any]:
     geometry = {"shape": [150, 155, 55], "spacing_mm": [0.9766, 0.9766, 3.27], "plane": said, "modality": said, "unit": "HU"}
-    return {"geometry": geometry, "source": source, "series": said, "rule": said, "left_out": []}
+    return {"geometry": geometry, "source": source, "series": said, "rule": said, "left_out": [], "repairs": []}
 
 
 PIECES: dict[str, Callable[[str], str]] = {
     "failure": lambda said: views.failure(said, said),
-    "study": lambda said: views.study_facts(study(said), [{"code": said, "message": said}]),
-    "answer": lambda said: views.result(answer(said, said), model(said, said)),
+    "study": lambda said: study_views.study_facts(study(said), [{"code": said, "message": said}]),
+    "answer": lambda said: answer_views.result(answer(said, said), model(said, said)),
     "model": lambda said: views.model_facts(model(said, said)),
     "unmeasured model": lambda said: views.model_facts(model(said, said) | {"results": None}),
 }
@@ -88,7 +88,7 @@ def test_every_opened_element_is_closed(piece: str) -> None:
 
 
 def test_probabilities_are_shown_with_what_was_called_and_where_they_come_from(outline: Outlined) -> None:
-    html = views.result(answer(), model())
+    html = answer_views.result(answer(), model())
     shown = outline(html)
     assert re.findall(r"width:([\d.]+%)", html) == ["38.0%", "62.0%"]
     assert all(part in shown.text for part in ("38.0%", "62.0%", "1.75 s", "0123456789ab"))
@@ -99,30 +99,30 @@ def test_probabilities_are_shown_with_what_was_called_and_where_they_come_from(o
 
 
 def test_what_each_input_said_is_a_row_beside_the_whole(outline: Outlined) -> None:
-    rows = re.findall(r"<tr>(.*?)</tr>", views.result(answer(), model()))
+    rows = re.findall(r"<tr>(.*?)</tr>", answer_views.result(answer(), model()))
     assert [re.findall(r"[\d.]+%", row) for row in rows] == [[], ["22.9%"], ["85.0%"], ["62.0%"]]
     three = {"a": 0.2, "b": 0.3, "c": 0.5}
     many = answer(probabilities=three, called=["c"], by_modality={"image": three, "text": three}, calibrated=False)
-    rows = re.findall(r"<tr>(.*?)</tr>", views.result(many, model()))
+    rows = re.findall(r"<tr>(.*?)</tr>", answer_views.result(many, model()))
     assert [re.findall(r"[\d.]+%", row) for row in rows] == [[]] + [["20.0%", "30.0%", "50.0%"]] * 3
 
 
 def test_one_input_alone_needs_no_comparison(outline: Outlined) -> None:
     single = answer(modalities=["image"], by_modality={"image": {"not ill": 0.38, "ill": 0.62}})
-    assert not [tag for tag in outline(views.result(single, model())).tags if tag[0] == "table"]
+    assert not [tag for tag in outline(answer_views.result(single, model())).tags if tag[0] == "table"]
 
 
 def test_the_track_record_is_that_of_the_nearest_probability(outline: Outlined) -> None:
-    text = outline(views.result(answer(), model())).text
+    text = outline(answer_views.result(answer(), model())).text
     # 0.62 is nearest to the point at 0.7: 8 patients, three quarters of them ill.
     assert re.search(r"\b8\b.*\b70%.*\b6\b \(75%.*\b41%.*\b93%", text)
     low = answer(probabilities={"not ill": 0.61, "ill": 0.39})
-    assert re.search(r"\b20\b.*\b10%.*\b1\b \(5%.*\b1%.*\b24%", outline(views.result(low, model())).text)
+    assert re.search(r"\b20\b.*\b10%.*\b1\b \(5%.*\b1%.*\b24%", outline(answer_views.result(low, model())).text)
 
 
 def test_the_track_record_is_that_of_the_inputs_given(outline: Outlined) -> None:
     image = answer(modalities=["image"], by_modality={"image": {"not ill": 0.38, "ill": 0.62}})
-    text = outline(views.result(image, model())).text
+    text = outline(answer_views.result(image, model())).text
     assert re.search(r"\b30\b.*\b64%.*\b15\b \(50%", text)
     assert "75%" not in text
 
@@ -140,14 +140,14 @@ def test_without_a_calibration_or_a_measurement_no_record_is_claimed(
     outline: Outlined, changes: dict[str, Any], measured: bool
 ) -> None:
     about = model() if measured else model() | {"results": None}
-    text = outline(views.result(answer(**changes), about)).text
+    text = outline(answer_views.result(answer(**changes), about)).text
     assert "62.0%" in text
     assert not re.search(r"\bof \d+ ", text, re.IGNORECASE)
     assert not {"75%", "50%"} & set(re.findall(r"\b\d+%", text))
 
 
 def test_a_score_that_is_not_calibrated_is_not_called_a_probability(outline: Outlined) -> None:
-    calibrated, raw = (outline(views.result(answer(calibrated=c), model())).text for c in (True, False))
+    calibrated, raw = (outline(answer_views.result(answer(calibrated=c), model())).text for c in (True, False))
     assert "calibrated probability" in calibrated.lower()
     assert "calibrated probability" not in raw.lower()
     assert "not a probability" in raw.lower()
@@ -183,15 +183,15 @@ def test_the_shipped_model_is_as_modest_as_its_results(outline: Outlined) -> Non
 
 @pytest.mark.parametrize(("source", "millimetres"), [("dicom", True), ("nifti", True), ("picture", False)])
 def test_facts_of_a_study_state_millimetres_only_where_there_are_any(outline: Outlined, source: str, millimetres: bool) -> None:
-    text = outline(views.study_facts(study(source=source), [])).text
+    text = outline(study_views.study_facts(study(source=source), [])).text
     assert "150 x 155 x 55" in text
     assert ("0.9766 x 0.9766 x 3.27 mm" in text) == millimetres
 
 
 def test_no_warnings_no_list(outline: Outlined) -> None:
-    assert not [tag for tag in outline(views.study_facts(study(), [])).tags if tag[0] in ("ul", "li")]
+    assert not [tag for tag in outline(study_views.study_facts(study(), [])).tags if tag[0] in ("ul", "li")]
     two = [{"code": "W_A", "message": "one"}, {"code": "W_B", "message": "two"}]
-    assert outline(views.study_facts(study(), two)).text.endswith("W_A one W_B two")
+    assert outline(study_views.study_facts(study(), two)).text.endswith("W_A one W_B two")
 
 
 def test_the_banner_is_the_disclaimer(outline: Outlined) -> None:

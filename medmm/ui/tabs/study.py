@@ -1,72 +1,274 @@
-"""One study: open it, look at it, ask a model."""
+"""One study: open it, look at it, ask a model, see what would change its answer."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from medmm.errors import MedmmError
 from medmm.settings import LIMITS
+from medmm.sources.dicom.repair import REPAIRS
+from medmm.ui import answer_views, study_views, views
 from medmm.ui.blocks import HIDDEN, STATIC
+from medmm.ui.jobs import Job
 from medmm.ui.page import Page
 from medmm.ui.speech import label, language
+from medmm.ui.words import Language, say
+
+_HELD = 1800  # seconds that the server remembers what a visitor last saw
+_WATCHED = 0.1  # seconds between two looks at work under way
+_QUICK: dict[str, Any] = {"show_progress": "hidden", **HIDDEN}
+
+
+@dataclass(slots=True)
+class _Parts:
+    """The components that events read and write."""
+
+    viewer: gr.HTML
+    facts: gr.HTML
+    verdict: gr.HTML
+    series: gr.Dropdown
+    repairs: gr.Group
+    repair: list[gr.Checkbox]
+    uploads: list[gr.File]
+    examples: list[gr.Button]
+    note: gr.Textbox
+    note_facts: gr.HTML
+    model: gr.Dropdown
+    about: gr.HTML
+    run: gr.Button
+    stop: gr.Button
+    answer: gr.HTML
+    token: gr.State
+    inspection: gr.State
+    prediction: gr.State
+
+    @property
+    def opened(self) -> list[Any]:
+        """What opening a study writes, in the order of `_opened`."""
+        return [self.viewer, self.facts, self.token, self.verdict, self.inspection, self.series, self.repairs, self.answer]
 
 
 def build(page: Page, blocks: gr.Blocks) -> None:
     """Lay the tab out and wire it."""
-    models = page.models()
-    token = gr.State("", time_to_live=1800)
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
             viewer = gr.HTML(html_template=_static("viewer.html"), js_on_load=_static("viewer.js"), elem_id="viewer")
             facts = gr.HTML(elem_id="facts")
         with gr.Column(scale=2, min_width=320):
-            if page.examples:
-                gr.HTML(f'<h3 class="mm-heading">{label("examples")}</h3>')
-            with gr.Row(elem_classes="mm-examples"):
-                buttons = [gr.Button(e.title, size="sm", min_width=0, elem_classes="mm-example") for e in page.examples]
-            upload = gr.File(label=label("upload"), file_count="multiple", height=150, elem_id="upload")
-            upload.preprocess = _paths  # type: ignore[method-assign]  # Gradio's leaves an empty file beside each upload
-            note = gr.Textbox(label=label("note"), lines=4, max_length=LIMITS.note_chars, elem_id="note")
-            chosen = gr.Dropdown(models, value=models[0] if models else None, label=label("model"), elem_id="model")
-            about = gr.HTML(elem_id="about")
-            run = gr.Button(label("run"), variant="primary", elem_id="run")
-            answer = gr.HTML(elem_id="answer")
-    opened = [viewer, facts, token, answer, upload]
-    for index, button in enumerate(buttons):
-        button.click(_example(page, index), None, [*opened, note, chosen], api_name=f"example_{index}", **HIDDEN)
-    upload.upload(_upload(page), upload, opened, api_name="open_upload", **HIDDEN)
-    run.click(_run(page), [token, note, chosen], answer, api_name="answer", concurrency_limit=1, concurrency_id="model", **HIDDEN)
-    gr.on([blocks.load, chosen.change], _describe(page), chosen, about, api_name="describe", **HIDDEN)
+            parts = _inputs(page, viewer, facts)
+    _wire_opening(page, parts)
+    _wire_note(page, parts, blocks)
+    _wire_asking(page, parts)
+    gr.on([blocks.load, parts.model.change], _describe(page), parts.model, parts.about, api_name="describe", **_QUICK)
+
+
+def _inputs(page: Page, viewer: gr.HTML, facts: gr.HTML) -> _Parts:
+    models = page.models()
+    if page.examples:
+        gr.HTML(f'<h3 class="mm-heading">{label("examples")}</h3>')
+    with gr.Row(elem_classes="mm-examples"):
+        examples = [gr.Button(e.title, size="sm", min_width=0, elem_classes="mm-example") for e in page.examples]
+    uploads = [gr.File(label=label("upload"), file_count="multiple", height=150, elem_id="upload")]
+    with gr.Accordion(label("upload_folder"), open=False):
+        uploads.append(gr.File(label=label("upload_folder"), file_count="directory", height=150, elem_id="upload-folder"))
+    for upload in uploads:
+        upload.preprocess = _paths  # type: ignore[method-assign]  # Gradio's leaves an empty file beside each upload
+    verdict = gr.HTML(elem_id="verdict")
+    series = gr.Dropdown(label=label("series"), visible=False, elem_id="series")
+    with gr.Group(visible=False, elem_id="repairs") as repairs:
+        gr.HTML(f'<p class="mm-muted">{label("repair")}</p>', padding=True)
+        repair = [gr.Checkbox(label=label(f"repair_{name}"), elem_id=f"repair-{name}") for name in REPAIRS]
+    note = gr.Textbox(
+        label=label("note"), placeholder=label("note_hint"), lines=4, max_lines=14, max_length=LIMITS.note_chars, elem_id="note"
+    )
+    note_facts = gr.HTML(elem_id="note-facts")
+    model = gr.Dropdown(models, value=models[0] if models else None, label=label("model"), elem_id="model")
+    about = gr.HTML(elem_id="about")
+    with gr.Row():
+        run = gr.Button(label("run"), variant="primary", elem_id="run", scale=3)
+        stop = gr.Button(label("stop"), elem_id="stop", scale=1, min_width=80, interactive=False)
+    return _Parts(
+        viewer, facts, verdict, series, repairs, repair, uploads, examples, note, note_facts, model, about, run, stop,
+        answer=gr.HTML(elem_id="answer"), token=gr.State("", time_to_live=_HELD), inspection=gr.State(None, time_to_live=_HELD),
+        prediction=gr.State(None, time_to_live=_HELD),
+    )  # fmt: skip
+
+
+def _wire_opening(page: Page, parts: _Parts) -> None:
+    for index, button in enumerate(parts.examples):
+        outputs = [*parts.opened, parts.note, parts.model]
+        button.click(_example(page, index), None, outputs, api_name=f"example_{index}", **HIDDEN)
+    for upload in parts.uploads:
+        upload.upload(_upload(page), upload, [*parts.opened, *parts.uploads], api_name="open_upload", **_QUICK)
+    chosen = [parts.series, parts.inspection, parts.token, *parts.repair]
+    changes = [parts.series.input, *(box.input for box in parts.repair)]
+    written = [parts.viewer, parts.facts, parts.token, parts.verdict, parts.inspection, parts.answer]
+    gr.on(changes, _choose(page), chosen, written, api_name="choose_series", **_QUICK)
+
+
+def _opened(
+    viewer: Any, facts: str, token: str, verdict: str = "", inspection: dict[str, Any] | None = None, chosen: int | None = None
+) -> tuple[Any, ...]:
+    """Values of `_Parts.opened`; the controls that choose a series show where there is something to choose."""
+    named = _named(inspection)
+    several, broken = len(named) > 1, any(inspection["found"][i]["code"] for _, i in named) if inspection else False
+    series = gr.update(choices=named, value=chosen, visible=several)
+    return viewer, facts, token, verdict, inspection, series, gr.update(visible=broken), ""
+
+
+def _named(inspection: dict[str, Any] | None) -> list[tuple[str, int]]:
+    """What a visitor can choose: description and place in the list, so that no UID goes to the browser."""
+    found = inspection["found"] if inspection else []
+    return [(f"{i + 1}. {f['description']}", i) for i, f in enumerate(found) if f["name"]]
 
 
 def _example(page: Page, index: int) -> Any:
     def open_example(request: gr.Request) -> Any:
         opened, note, model = page.open_example(index, str(request.session_hash), language(request))
-        return (*opened, "", None, note, model)
+        return (*_opened(*opened), note, model)
 
     return open_example
 
 
 def _upload(page: Page) -> Any:
-    def open_upload(files: list[str] | None, request: gr.Request) -> Any:
-        return (*page.open_upload(files, str(request.session_hash), language(request)), "", None)
+    def open_upload(files: list[str] | None, request: gr.Request) -> Iterator[Any]:
+        spoken, session = language(request), str(request.session_hash)
+        cleared = (None, None)
+        if not files:
+            yield (*_opened(None, "", ""), *cleared)
+            return
+        yield (*_opened(None, "", "", views.working(say(spoken, "looking"))), *cleared)
+        try:
+            token = page.take(files, session)
+            inspection = page.inspect(token, session)
+            verdict = study_views.verdict(inspection, spoken)
+            yield (*_opened(None, views.working(say(spoken, "reading_series")), "", verdict), *cleared)
+            named = _named(inspection)
+            keep = len(named) > 1 or any(inspection["found"][i]["code"] for _, i in named)
+            if keep:
+                verdict += f'<p class="mm-muted">{say(spoken, "choose")}</p>'
+            chosen = next((i for _, i in named if inspection["found"][i]["chosen"]), None)
+            opened = page.read(token, session, spoken, keep=keep)
+            yield (*_opened(*opened, verdict, inspection if keep else None, chosen), *cleared)
+        except MedmmError as error:
+            page.sessions.wipe(session)
+            yield (*_opened(None, views.failure(error.code, error.message, spoken), ""), *cleared)
 
     return open_upload
+
+
+def _choose(page: Page) -> Any:
+    def choose_series(
+        index: int | None, inspection: dict[str, Any] | None, token: str, *mended: bool, request: gr.Request
+    ) -> tuple[Any, ...]:
+        spoken, session = language(request), str(request.session_hash)
+        names = {i: inspection["found"][i]["name"] for _, i in _named(inspection)} if inspection else {}
+        found = [{**f, "chosen": i == index} for i, f in enumerate(inspection["found"])] if inspection else []
+        marked = {**(inspection or {}), "found": found}
+        repair = [name for name, wanted in zip(REPAIRS, mended, strict=True) if wanted]
+        try:
+            opened = page.read(token, session, spoken, series=names.get(index or 0), repair=repair, keep=True)
+        except MedmmError as error:
+            return None, views.failure(error.code, error.message, spoken), token, gr.skip(), inspection, ""
+        return (*opened, study_views.verdict(marked, spoken), marked, "")
+
+    return choose_series
+
+
+def _wire_note(page: Page, parts: _Parts, blocks: gr.Blocks) -> None:
+    def explain(note: str | None, model: str, request: gr.Request) -> Iterator[str]:
+        spoken, text = language(request), note or ""
+        yield study_views.note_facts(text, None, spoken)
+        if text.strip():
+            try:
+                yield study_views.note_facts(text, page.used(text, model), spoken)
+            except MedmmError as error:
+                yield views.failure(error.code, error.message, spoken)
+
+    events = [blocks.load, parts.note.change, parts.model.change]
+    gr.on(events, explain, [parts.note, parts.model], parts.note_facts, trigger_mode="always_last", api_name="note", **_QUICK)
+
+
+def _wire_asking(page: Page, parts: _Parts) -> None:
+    with gr.Accordion(label("what_if"), visible=False, elem_id="what-if") as what_if:
+        with gr.Row():
+            scan = gr.Checkbox(value=True, label=label("use_image"), elem_id="use-image", min_width=120)
+            words = gr.Checkbox(value=True, label=label("use_text"), elem_id="use-text", min_width=120)
+        edited = gr.Textbox(label=label("edited_note"), lines=3, max_lines=8, max_length=LIMITS.note_chars, elem_id="edited-note")
+        moved = gr.HTML(elem_id="moved")
+
+    async def run(token: str, note: str | None, model: str, request: gr.Request) -> AsyncIterator[Any]:
+        spoken, session = language(request), str(request.session_hash)
+        busy = (gr.update(interactive=False), gr.update(interactive=True))
+        idle = (gr.update(interactive=True), gr.update(interactive=False))
+        page.jobs.cancel(session)  # an answer that this visitor no longer waits for
+        kept: tuple[Any, ...] = (gr.skip(),) * 6
+        try:
+            job = page.ask(token, note, model, session)
+            async for told in _watched(page, job, spoken):
+                yield (told, *busy, *kept)
+            prediction = job.result()
+            html = await asyncio.to_thread(page.answer, prediction, model, spoken)
+        except MedmmError as error:
+            yield (views.failure(error.code, error.message, spoken), *idle, None, gr.update(visible=False), *kept[2:])
+            return
+        asked = [gr.update(value=name in prediction["modalities"]) for name in ("image", "text")]
+        yield (html, *idle, prediction, gr.update(visible=True), *asked, note or "", "")
+
+    async def what_would_change(
+        base: dict[str, Any] | None, use_scan: bool, use_note: bool, note: str | None, token: str, model: str, request: gr.Request
+    ) -> AsyncIterator[str]:
+        spoken, session = language(request), str(request.session_hash)
+        if base is None:
+            yield f'<p class="mm-muted">{say(spoken, "ask_first")}</p>'
+            return
+        try:
+            job = page.ask(token if use_scan else "", note if use_note else "", model, session)
+            async for told in _watched(page, job, spoken):
+                yield told
+            yield answer_views.compared(base, job.result(), spoken)
+        except MedmmError as error:
+            yield views.failure(error.code, error.message, spoken)
+
+    def stop(request: gr.Request) -> None:
+        page.jobs.cancel(str(request.session_hash))
+
+    line: dict[str, Any] = {"concurrency_limit": 16, **_QUICK}  # the line is ours: it can be watched and left
+    written = [parts.answer, parts.run, parts.stop, parts.prediction, what_if, scan, words, edited, moved]
+    parts.run.click(run, [parts.token, parts.note, parts.model], written, api_name="answer", **line)
+    parts.stop.click(stop, None, None, queue=False, api_name="stop", **_QUICK)
+    asked = [parts.prediction, scan, words, edited, parts.token, parts.model]
+    gr.on(
+        [scan.input, words.input, edited.input], what_would_change, asked, moved,
+        trigger_mode="always_last", api_name="what_if", **line,
+    )  # fmt: skip
+
+
+async def _watched(page: Page, job: Job, spoken: Language) -> AsyncIterator[str]:
+    """Where a job stands, whenever that changes, until it is done; it is stopped when nobody watches any more."""
+    shown = ""
+    try:
+        while not job.done.is_set():
+            told = page.progress(job, spoken)
+            if told != shown:
+                yield told
+            shown = told
+            await asyncio.sleep(_WATCHED)
+    finally:
+        if not job.done.is_set():
+            job.cancel()
 
 
 def _paths(payload: Any) -> list[str] | None:
     return None if payload is None else [file.path for file in payload]
 
 
-def _run(page: Page) -> Any:
-    def answer(token: str, note: str, model: str, request: gr.Request) -> str:
-        return page.run(token, note, model, str(request.session_hash), language(request))
-
-    return answer
-
-
-def _describe(page: Page) -> Any:
+def _describe(page: Page) -> Callable[..., str]:
     def describe(model: str, request: gr.Request) -> str:
         return page.describe(model, language(request))
 
