@@ -75,8 +75,10 @@ def test_one_json_document_and_nothing_else_on_stdout(given: str, patient_zip: P
             **document["geometry"], "orientation": "LPS", "plane": "axial", "unit": "HU", "modality": "CT"
         }  # fmt: skip
         assert document["series"]["source"] == "dicom"
+    used = document["note"].pop("text_used") if document["note"] else ""
+    assert ("Q7-4411" in used) == (given != "folder_alone")  # the note is said back as what was read of it, and nowhere else
     for secret in ("/", "Q7-4411", "PatientDoe", patient_zip.stem):
-        assert secret not in done.stdout, secret
+        assert secret not in json.dumps(document), secret
 
 
 def picture(folder: Path) -> Path:

@@ -117,13 +117,13 @@ def test_an_answer_is_the_predictors_for_the_same_study(
     assert {k: v for k, v in told.items() if k not in different} == {k: v for k, v in expected.items() if k not in different}
     assert told["modalities"] == [m for m, given in (("image", image), ("text", note)) if given]
     assert set(((told["note"] or {}).get("text_used") or "").split()) <= set(NOTE.split())
-    assert bool(told["text_used"]) == bool(note)
+    assert bool((told["note"] or {}).get("text_used")) == bool(note)
 
 
 def test_the_text_used_is_what_the_tokenizer_keeps_of_a_long_note() -> None:
     told = tasks.predict(None, "sarcoma of the left thigh. " * 400, str(find_model("sts51")))
     assert "W_NOTE_CUT" in [w["code"] for w in told["warnings"]]
-    assert 0 < len(told["text_used"]) < 400 * 27
+    assert 0 < len(told["note"]["text_used"]) < 400 * 27
 
 
 @pytest.mark.parametrize(
