@@ -49,8 +49,12 @@ class Prediction:
     seconds: dict[str, float] = field(default_factory=dict)
     text_used: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON document of `medmm predict --json`."""
+    def to_dict(self, *, with_text: bool = False) -> dict[str, Any]:
+        """The JSON document of `medmm predict --json`.
+
+        Args:
+            with_text: Whether it carries the text that was read; without, only how much of the note that was.
+        """
         return {
             "labels": list(self.answer.probabilities),
             "probabilities": self.answer.probabilities,
@@ -60,19 +64,20 @@ class Prediction:
             "by_modality": {name: answer.probabilities for name, answer in self.single.items()},
             "geometry": self.study["geometry"],
             "series": {key: self.study[key] for key in ("source", "series", "rule", "left_out", "repairs")},
-            "note": self._note(),
+            "note": self._note(with_text),
             "model": self.model,
             "warnings": [{"code": n.code, "message": n.message} for n in self.notices],
             "seconds": {step: round(value, 3) for step, value in self.seconds.items()},
             "disclaimer": DISCLAIMER,
         }
 
-    def _note(self) -> dict[str, Any] | None:
-        """What the note held and what of it was read."""
+    def _note(self, with_text: bool) -> dict[str, Any] | None:
+        """What the note held and how much of it was read."""
         if self.study["note"] is None:
             return None
         cut = any(n.code in ("W_NOTE_CUT", "W_NOTE_LONG") for n in self.notices)
-        return {**self.study["note"], "cut": cut, "text_used": self.text_used}
+        read = {"characters_used": len(self.text_used or ""), "cut": cut}
+        return {**self.study["note"], **read, **({"text_used": self.text_used} if with_text else {})}
 
 
 DISCLAIMER = "Research use only. Not a medical device; not for diagnosis or treatment."

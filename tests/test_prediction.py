@@ -35,10 +35,12 @@ def test_the_document_says_what_of_the_note_was_read() -> None:
     study = Study(note=Note("History: cough.\nFindings: a mass of 3 cm.", encoding="cp1252"))
     cut = (Notice("W_NOTE_CUT", "Only a part was read."),)
     made = Prediction("text", answer, {"text": answer}, study.summary(), {"name": "m", "sha256": "0"}, cut, {}, "History: cough.")
-    assert made.to_dict()["note"] == {
+    said = {
         "characters": 41,
         "encoding": "cp1252",
         "sections": [{"name": "indication", "characters": 6}, {"name": "findings", "characters": 15}],
+        "characters_used": 15,
         "cut": True,
-        "text_used": "History: cough.",
     }
+    assert made.to_dict()["note"] == said
+    assert made.to_dict(with_text=True)["note"] == {**said, "text_used": "History: cough."}

@@ -47,6 +47,7 @@ def predict(
     repair: RepairOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
+    show_text: Annotated[bool, typer.Option("--show-text", help="Also say the part of the note that the model read.")] = False,
 ) -> None:
     """Answer for one study."""
     with errors_as_json(as_json):
@@ -61,13 +62,15 @@ def predict(
         study = open_study(path, written, series=series, repair=repair or (), audio=audio)
         prediction = load_model(model, device).predict(study)
     if as_json:
-        print_json(prediction.to_dict())
+        print_json(prediction.to_dict(with_text=show_text))
         return
     for label, p in prediction.answer.probabilities.items():
         typer.echo(f"{p:6.1%}  {label}{'  <- called' if label in prediction.answer.called else ''}")
     typer.echo(f"from {prediction.pattern}; calibrated: {'yes' if prediction.answer.calibrated else 'no'}")
     for notice in prediction.notices:
         typer.echo(f"{notice.code}: {notice.message}")
+    if show_text and prediction.text_used is not None:
+        typer.echo(f"read of the note: {prediction.text_used}")
     typer.echo(DISCLAIMER)
 
 

@@ -105,7 +105,7 @@ def predict(folder: str | None, note: str | None, model: str | None, public: boo
     study = read_study(Path(folder)) if folder else Study()
     tell("loading")
     predictor = _predictor(model)
-    document: dict[str, Any] = predictor.predict(study.with_note(make_note(note) if note else None), tell).to_dict()
+    document: dict[str, Any] = predictor.predict(study.with_note(make_note(note) if note else None), tell).to_dict(with_text=True)
     return document
 
 

@@ -164,7 +164,7 @@ def _upload(page: Page) -> Any:
 
 def _choose(page: Page) -> Any:
     def choose_series(
-        index: int | None, inspection: dict[str, Any] | None, token: str, *mended: bool, request: gr.Request
+        request: gr.Request, index: int | None, inspection: dict[str, Any] | None, token: str, *mended: bool
     ) -> tuple[Any, ...]:
         spoken, session = language(request), str(request.session_hash)
         names = {i: inspection["found"][i]["name"] for _, i in _named(inspection)} if inspection else {}
