@@ -62,7 +62,13 @@ class Predictor:
         full = sample.modalities
         seconds = {"preprocess": prepared - start, "network": time.perf_counter() - prepared}
         single = {pattern_name(p): a for p, a in answers.items() if len(p) == 1 and p <= full}
-        told = (*study.notices, *notices, *self._missing_notices(study, full), *_calibration_notices(answers[full]))
+        told = (
+            *study.notices,
+            *notices,
+            *_dictation_notices(study.note, full),
+            *self._missing_notices(study, full),
+            *_calibration_notices(answers[full]),
+        )
         return Prediction(
             pattern=pattern_name(full),
             answer=answers[full],
@@ -146,6 +152,13 @@ def _uncalibrated(kind: str, logits: FloatArray) -> FloatArray:
 
     values: FloatArray = expit(logits) if kind == "multilabel" else softmax(logits, axis=1)
     return values
+
+
+def _dictation_notices(note: Note | None, used: frozenset[Modality]) -> list[Notice]:
+    if note is None or note.confidence == 1 or "text" not in used:
+        return []
+    message = f"The note was written down from speech by a machine that was {note.confidence:.0%} sure of it. Read it over."
+    return [Notice("W_DICTATED", message)]
 
 
 def _calibration_notices(answer: Answer) -> list[Notice]:

@@ -142,7 +142,10 @@ class MultimodalClassifier(nn.Module):
 
     def encode(self, batch: Batch) -> Features:
         """Features of every modality the model reads, in `width` channels; zeros where absent."""
-        return {name: self._encode_present(name, batch.inputs.get(name), batch.present[name]) for name in self.config.modalities}
+        return {
+            name: self._encode_present(name, batch.inputs.get(name), batch.present[name])._replace(trust=batch.trust.get(name))
+            for name in self.config.modalities
+        }
 
     def fuse(self, features: Features, present: Present) -> torch.Tensor:
         """(B, classes) fused logits; call again with other masks for other subsets.
@@ -185,7 +188,7 @@ class MultimodalClassifier(nn.Module):
             complete = torch.stack([batch.present[name] for name in pattern]).all(0)
             logits = torch.full((len(batch), len(self.config.labels)), torch.nan, device=self.device)
             if bool(complete.any()):
-                rows = {name: Encoded(*(t[complete] for t in encoded)) for name, encoded in features.items()}
+                rows = {name: encoded.take(complete) for name, encoded in features.items()}
                 present = {name: mask[complete] for name, mask in batch.only(pattern).present.items()}
                 logits[complete] = self.answer(rows, present).to(logits.dtype)
             answers[pattern] = logits, complete

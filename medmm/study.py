@@ -91,6 +91,7 @@ class Note:
         text: The cleaned text.
         notices: What happened to it on the way here.
         encoding: Of the file it came from, e.g. `utf-8`; empty when it was typed.
+        confidence: How sure a speech recogniser was of it, above 0 and at most 1; 1 when a person wrote it or read it over.
 
     Raises:
         TextError: If longer than `LIMITS.note_chars`.
@@ -99,8 +100,12 @@ class Note:
     text: str
     notices: tuple[Notice, ...] = ()
     encoding: str = ""
+    confidence: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.confidence <= 1:
+            msg = f"Expected a confidence above 0 and at most 1; got {self.confidence:g}. Leave it out for a typed note."
+            raise TextError(msg)
         if len(self.text) > LIMITS.note_chars:
             msg = f"Expected a note of at most {LIMITS.note_chars:,} characters; got {len(self.text):,}. Shorten it."
             raise TextError(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,20 @@ def test_a_batch_of_mixed_patterns_answers_as_each_sample_alone(fusion: str) -> 
             assert bool(complete[i]) == bool(alone[pattern][1][0]) == all(whole.present[name][i] for name in pattern)
             if complete[i]:
                 assert torch.allclose(logits[i], alone[pattern][0][0], atol=2e-5)
+
+
+@torch.no_grad()
+def test_a_note_that_is_hardly_trusted_hardly_counts_at_a_gate() -> None:
+    model, whole = build("gated"), batch([(True, True)] * 3)
+    model.config = replace(model.config, vote=0.0)
+    both, alone = frozenset({"image", "text"}), {"text": torch.tensor([False] * 3), "image": torch.tensor([True] * 3)}
+    without = model.fuse(model.encode(whole), alone)
+    for trust in (1.0, 0.3, 1e-9):
+        heard = replace(whole, trust={"text": torch.full((3,), trust)})
+        logits, complete = model.answer_patterns(heard)[both]
+        assert complete.all()
+        assert torch.equal(logits, model.answer_patterns(whole)[both][0]) == (trust == 1.0)
+        assert torch.allclose(logits, without, atol=1e-5) == (trust == 1e-9)
 
 
 @pytest.mark.parametrize("fusion", list(FUSIONS))

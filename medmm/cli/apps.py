@@ -22,4 +22,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Name of a shipped model, or a model folder.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes CUDA, else MPS, else the CPU.")]
+AsrOption = Annotated[
+    str | None, typer.Option("--asr", help="Hugging Face speech recogniser (folder or hub name) that writes the recording down.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]

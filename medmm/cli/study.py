@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from medmm.cli.apps import DeviceOption, JsonOption, ModelOption, OutOption, app
+from medmm.cli.apps import AsrOption, DeviceOption, JsonOption, ModelOption, OutOption, app
 from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress
+from medmm.cli.dictation import dictated
 from medmm.errors import InputError
 from medmm.prediction import DISCLAIMER
 
@@ -42,6 +43,7 @@ def predict(
     note: Annotated[str | None, typer.Option(help="Clinical text.")] = None,
     note_file: Annotated[Path | None, typer.Option(help="File with clinical text.")] = None,
     audio: Annotated[Path | None, typer.Option(help="WAV or FLAC; no shipped model reads it yet.")] = None,
+    asr: AsrOption = None,
     model: ModelOption = None,
     series: Annotated[str | None, typer.Option(help="SeriesInstanceUID to read instead of the one the rule picks.")] = None,
     repair: RepairOption = None,
@@ -60,6 +62,8 @@ def predict(
 
         written = read_note(note_file) if note_file else note
         study = open_study(path, written, series=series, repair=repair or (), audio=audio)
+        if asr is not None:
+            study = study.with_note(dictated(study, asr, device))
         prediction = load_model(model, device).predict(study)
     if as_json:
         print_json(prediction.to_dict(with_text=show_text))

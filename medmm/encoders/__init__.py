@@ -24,11 +24,18 @@ class Encoded(NamedTuple):
         tokens: (B, T, D) local features.
         mask: (B, T) bool, True where a token is real.
         pooled: (B, D) the whole.
+        trust: (B,) how far the input itself is to be trusted, above 0 and at most 1; fully when None. The model sets it.
     """
 
     tokens: torch.Tensor
     mask: torch.Tensor
     pooled: torch.Tensor
+    trust: torch.Tensor | None = None
+
+    def take(self, rows: torch.Tensor) -> Encoded:
+        """Some of the samples; `rows` is (B,) bool or indices."""
+        trust = None if self.trust is None else self.trust[rows]
+        return Encoded(self.tokens[rows], self.mask[rows], self.pooled[rows], trust)
 
 
 class Encoder(Protocol):

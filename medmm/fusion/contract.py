@@ -69,4 +69,5 @@ def count(present: Present, modalities: tuple[Modality, ...]) -> torch.Tensor:
 
 def _blanked(encoded: Encoded, present: torch.Tensor) -> Encoded:
     tokens = encoded.tokens.masked_fill(~present[:, None, None], 0)
-    return Encoded(tokens, encoded.mask & present[:, None], encoded.pooled.masked_fill(~present[:, None], 0))
+    pooled = encoded.pooled.masked_fill(~present[:, None], 0)
+    return encoded._replace(tokens=tokens, mask=encoded.mask & present[:, None], pooled=pooled)

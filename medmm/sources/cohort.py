@@ -1,10 +1,10 @@
 """The cohort table: one row a study, with its image, its note, its label and its split.
 
 Columns: `study_id`, `patient_id`, `image` (path of a file, folder or zip beside the table, several
-joined by `|`), `note` (text, or a path when it ends in .txt), `audio` (path of a recording), `split`
-(train, val or test), and `label`, or one 0/1 column `label__<name>` for each label of a multilabel
-task. Empty means missing, and missing is legal. All other columns are kept as they are; a task may
-name some of them as tabular values.
+joined by `|`), `note` (text, or a path when it ends in .txt), `audio` (path of a recording),
+`note_confidence` (of a note that a speech recogniser wrote, 0 to 1), `split` (train, val or test), and
+`label`, or one 0/1 column `label__<name>` for each label of a multilabel task. Empty means missing, and
+missing is legal. All other columns are kept as they are; a task may name some of them as tabular values.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Case:
         columns: All other cells.
         audio: Absolute path of a recording, None when missing.
         fields: Which of them are tabular values to be read.
+        confidence: Of a note that was written down by a machine; 1 otherwise.
     """
 
     study_id: str
@@ -54,6 +55,7 @@ class Case:
     columns: Row
     audio: Path | None = None
     fields: tuple[Quantity | Category, ...] = ()
+    confidence: float = 1.0
 
     def open(self, opener: Opener = open_study) -> Study:
         """Read the study from disk.
@@ -76,7 +78,8 @@ class Case:
         """
         if self.note is None:
             return None
-        return read_note(self.note) if isinstance(self.note, Path) else make_note(self.note)
+        note = read_note(self.note) if isinstance(self.note, Path) else make_note(self.note)
+        return replace(note, confidence=self.confidence)
 
     def read_values(self) -> Values | None:
         """The tabular values alone, None when the cohort has none.
@@ -182,7 +185,7 @@ def _sounds_negative(label: str) -> bool:
 
 
 def _case(row: Row, root: Path, kind: Kind | None, labels: tuple[str, ...]) -> Case:
-    known = {"study_id", "patient_id", "image", "note", "audio", "split", "label"}
+    known = {"study_id", "patient_id", "image", "note", "audio", "note_confidence", "split", "label"}
     return Case(
         study_id=row["study_id"],
         patient_id=row["patient_id"],
@@ -192,7 +195,19 @@ def _case(row: Row, root: Path, kind: Kind | None, labels: tuple[str, ...]) -> C
         split=_split(row.get("split", "")),
         columns={k: v for k, v in row.items() if k not in known and not k.startswith("label__")},
         audio=root / row["audio"] if row.get("audio") else None,
+        confidence=_confidence(row.get("note_confidence", "")),
     )
+
+
+def _confidence(cell: str) -> float:
+    try:
+        found = float(cell or 1)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 1:
+        msg = "Expected note_confidence above 0 and at most 1, or empty; got something else."
+        raise CohortError(msg)
+    return found
 
 
 def _note(cell: str, root: Path) -> str | Path | None:

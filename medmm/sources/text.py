@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from dataclasses import replace
 from pathlib import Path
 
 from medmm.errors import TextError
@@ -52,7 +53,7 @@ def read_note(path: Path) -> Note:
         raise TextError(msg)
     text, notices = decode(content)
     note = make_note(text)
-    return Note(note.text, (*notices, *note.notices), _encoding(content)[0].removesuffix("-sig"))
+    return replace(note, notices=(*notices, *note.notices), encoding=_encoding(content)[0].removesuffix("-sig"))
 
 
 def decode(content: bytes) -> tuple[str, tuple[Notice, ...]]:

@@ -78,7 +78,7 @@ class CachedSamples(Sequence[Sample]):
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         file, sample = self._samples[index]
-        return sample if file is None else Sample({**_load(file), **sample.inputs})
+        return sample if file is None else replace(sample, inputs={**_load(file), **sample.inputs})
 
     def image_sha256(self, index: int) -> str:
         """Digest of the image a sample was made from, empty without one."""
@@ -151,7 +151,7 @@ def _keep(job: _Job, study: Study | MedmmError, preprocessor: Preprocessor) -> t
     if study.volumes and "image" in heavy:
         replace_bytes(job.file.with_suffix(".sha256"), study.volumes[0].sha256().encode())
     _store(job.file, heavy)
-    return job.file, Sample({name: tensors for name, tensors in sample.inputs.items() if name not in _HEAVY})
+    return job.file, replace(sample, inputs={name: tensors for name, tensors in sample.inputs.items() if name not in _HEAVY})
 
 
 def _store(file: Path, inputs: dict[Modality, Tensors]) -> None:

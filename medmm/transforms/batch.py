@@ -7,7 +7,7 @@ study holds and stacks those of several studies to the inputs of its encoder.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -42,9 +42,11 @@ class Sample:
 
     Attributes:
         inputs: What its readers made of each modality it has.
+        trust: How far a modality is trusted, where less than fully.
     """
 
     inputs: dict[Modality, Tensors]
+    trust: dict[Modality, float] = field(default_factory=dict)
 
     @property
     def modalities(self) -> frozenset[Modality]:
@@ -53,7 +55,7 @@ class Sample:
 
     def having(self, name: Modality, *tensors: torch.Tensor) -> Sample:
         """The same sample with other tensors of one modality."""
-        return Sample({**self.inputs, name: tensors})
+        return replace(self, inputs={**self.inputs, name: tensors})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,12 @@ class Batch:
     Attributes:
         inputs: For each modality that a sample has, what its encoder reads; rows of samples without it mean nothing.
         present: For each modality (B,) bool.
+        trust: For each modality that a sample trusts less than fully, (B,) from 0 to 1.
     """
 
     inputs: dict[Modality, Tensors]
     present: dict[Modality, torch.Tensor]
+    trust: dict[Modality, torch.Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.present.values())))
@@ -74,7 +78,8 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         moved = {name: tuple(t.to(device, non_blocking=True) for t in tensors) for name, tensors in self.inputs.items()}
-        return Batch(moved, {name: mask.to(device) for name, mask in self.present.items()})
+        present, trust = ({name: t.to(device) for name, t in each.items()} for each in (self.present, self.trust))
+        return Batch(moved, present, trust)
 
     def keeping(self, kept: dict[Modality, torch.Tensor]) -> Batch:
         """The same batch with fewer modalities present; `kept` holds (B,) masks."""
@@ -122,10 +127,14 @@ class Preprocessor:
             msg = f"Expected {' or '.join(wanted)}; got {' and '.join(got)}. Hand in something this model reads."
             raise MissingModalityError(msg)
         read = {name: reader.read(study) for name, reader in self.readers.items() if name in usable}
-        return Sample({name: tensors for name, (tensors, _) in read.items()}), [n for _, told in read.values() for n in told]
+        note = study.note if "text" in read else None
+        trust: dict[Modality, float] = {"text": note.confidence} if note is not None and note.confidence < 1 else {}
+        return Sample({name: tensors for name, (tensors, _) in read.items()}, trust), [n for _, told in read.values() for n in told]
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Stack samples; what no sample has takes no room."""
         present = {name: torch.tensor([name in s.inputs for s in samples]) for name in self.readers}
         found = {name: reader for name, reader in self.readers.items() if bool(present[name].any())}
-        return Batch({name: reader.stack([s.inputs.get(name) for s in samples]) for name, reader in found.items()}, present)
+        inputs = {name: reader.stack([s.inputs.get(name) for s in samples]) for name, reader in found.items()}
+        trust = {name: torch.tensor([s.trust.get(name, 1.0) for s in samples]) for name in {n for s in samples for n in s.trust}}
+        return Batch(inputs, present, trust)

@@ -41,6 +41,17 @@ def test_the_gates_of_two_modalities_are_z_and_one_minus_z(build: Any, features:
     np.testing.assert_allclose(plain(fusion(given, BOTH)), z * h[0] + (1 - z) * h[1], atol=1e-5)
 
 
+def test_a_gate_shrinks_with_the_trust_in_what_it_lets_through(build: Any, features: Any) -> None:
+    fusion, given = build("gated"), features(2)
+    image, text = plain(given["image"].pooled), plain(given["text"].pooled)
+    asked = np.concatenate([image, text], 1) @ plain(fusion.gate.weight).T + plain(fusion.gate.bias)
+    trust = np.array([[1.0], [0.25]])
+    z = np.exp(asked[:, :16]) / (np.exp(asked[:, :16]) + trust * np.exp(asked[:, 16:]))
+    h = [np.tanh(x @ plain(fusion.value[n].weight).T + plain(fusion.value[n].bias)) for n, x in (("image", image), ("text", text))]
+    heard = {**given, "text": given["text"]._replace(trust=torch.tensor([1.0, 0.25]))}
+    np.testing.assert_allclose(plain(fusion(heard, BOTH)), z * h[0] + (1 - z) * h[1], atol=1e-5)
+
+
 def test_the_low_rank_product_is_the_contraction_of_a_full_tensor(build: Any, features: Any) -> None:
     fusion, given = build("lowrank"), features(2)
     rank, one = len(fusion.ranks), np.ones((2, 1))

@@ -63,7 +63,7 @@ def test_several_images_and_a_note_file_make_one_study(table: Table, tmp_path: P
     (tmp_path / "n.txt").write_bytes(b"\xef\xbb\xbfWeight loss.\r\nNo fever.\n")
     study = read_cohort(table("study_id,patient_id,image,note", "s,p,a.nii|b.nii,n.txt")).cases[0].open()
     assert [int(v.array.max()) for v in study.volumes] == [-500, -400]
-    assert study.note == Note("Weight loss.\nNo fever.")
+    assert study.note == Note("Weight loss.\nNo fever.", encoding="utf-8")
 
 
 def test_paths_are_relative_to_the_table_not_to_the_current_folder(

@@ -34,6 +34,14 @@ def test_a_batch_marks_what_each_sample_has_and_leaves_zeros_elsewhere() -> None
     assert values.sum(1).tolist() == [24, 0, 61]
 
 
+def test_a_note_that_a_machine_wrote_down_is_trusted_as_far_as_it_was_sure() -> None:
+    samples = [BOTH.prepare(Study(note=note))[0] for note in (Note("x"), Note("x", confidence=0.5))]
+    assert [s.trust for s in samples] == [{}, {"text": 0.5}]
+    assert BOTH.collate(samples).trust["text"].tolist() == [1.0, 0.5]
+    assert BOTH.collate(samples[:1]).trust == {}
+    assert BOTH.prepare(Study((ct(),)))[0].trust == {}
+
+
 @pytest.mark.parametrize(("study", "image", "text"), [(Study((ct(),)), True, False), (Study(note=Note("x")), False, True)])
 def test_a_modality_that_no_sample_has_takes_no_room(study: Study, image: bool, text: bool) -> None:
     batch = BOTH.collate([BOTH.prepare(study)[0]])
