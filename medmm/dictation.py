@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,7 @@ class Recogniser:
         """Text of one window, and the logarithm of the probability of each token in it."""
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), _quiet():
             inputs = self._processor.feature_extractor(window, sampling_rate=rate, return_tensors="pt")[self._net.main_input_name]
             inputs = inputs.to(self._net.device)
             tokens, logs = (self._spelt if self._spells else self._written)(inputs)
@@ -123,6 +124,19 @@ class Recogniser:
         log_p = torch.stack(out.logits)[:, 0].log_softmax(-1).gather(1, tokens[:, None])[:, 0]
         special = set(self._processor.tokenizer.all_special_ids)
         return tokens.tolist(), [p for token, p in zip(tokens.tolist(), log_p.tolist(), strict=True) if token not in special]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what `generate` says of settings that the recogniser's makers stored."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 
 from medmm.cli import app
 from medmm.errors import InputError
-from tests.recognisers import whisper
+from tests.recognisers import wav2vec2
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recogniser, a recording, and a cohort of it."""
     made = tmp_path_factory.mktemp("dictation")
-    whisper(made / "asr")
+    wav2vec2(made / "asr")
     sound = np.random.default_rng(0).standard_normal(32_000).astype(np.float32) * 0.1
     soundfile.write(made / "spoken.wav", sound, 16_000)
     (made / "cohort.csv").write_text("study_id,patient_id,audio\n1,a,spoken.wav\n2,b,\n")
