@@ -20,9 +20,9 @@ from statistics import median
 
 from medmm.errors import MedmmError
 from medmm.inference import Predictor, load_model
-from medmm.sources import Opener, open_study
 from medmm.sources.cohort import Case, read_cohort
 from medmm.sources.jail import Jail, read_ahead
+from medmm.sources.opener import Opener, open_study
 from medmm.sources.phantom import make_phantom
 from medmm.study import Study
 

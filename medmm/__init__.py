@@ -29,7 +29,7 @@ _HOMES = {
     "Volume": "medmm.study",
     "load_model": "medmm.inference",
     "make_phantom": "medmm.sources.phantom",
-    "open_study": "medmm.sources",
+    "open_study": "medmm.sources.opener",
     "read_cohort": "medmm.sources.cohort",
     "run_evaluation": "medmm.evaluation.run",
     "score": "medmm.evaluation.score",
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from medmm.inference import Predictor, load_model
     from medmm.prediction import Prediction
     from medmm.results import Results
-    from medmm.sources import open_study
     from medmm.sources.cohort import Cohort, read_cohort
+    from medmm.sources.opener import open_study
     from medmm.sources.phantom import make_phantom
     from medmm.study import Note, Study, Volume
     from medmm.training.config import TrainConfig

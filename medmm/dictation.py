@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medmm.errors import AudioError, CohortError, ModelError
-from medmm.sources import Opener
 from medmm.sources.jail import read_ahead
+from medmm.sources.opener import Opener
 from medmm.study import Note, Recording, Study
 from medmm.table import read_rows, write_rows
 from medmm.types import AnyArray, OnProgress

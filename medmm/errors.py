@@ -19,9 +19,6 @@
     |   |-- TextError               E_TEXT                 note missing, no text, or far too long
     |   |-- AudioError              E_AUDIO                recording cannot be decoded or is too long
     |   |-- ValuesError             E_VALUES               tabular value not a number or not believable
-
-
-    |   |-- TextError               E_TEXT                 note cannot be decoded or is too long
     |   |-- PhiError                E_PHI                  would reveal who the patient is
     |   |-- LicenceError            E_LICENCE              no right to pass it on is stated
     |   |-- ScopeError              E_OUT_OF_SCOPE         study is not what the model was made for

@@ -46,8 +46,8 @@ from pydicom.uid import (
 
 from medmm.errors import BudgetError, MedmmError
 from medmm.settings import LIMITS
-from medmm.sources import open_study
 from medmm.sources.cell import Allowance, confined, preload
+from medmm.sources.opener import open_study
 from medmm.sources.text import read_note
 from medmm.study import Study
 

@@ -71,7 +71,7 @@ def test_names_for_type_checkers_are_the_same() -> None:
 
 
 def test_a_lazy_name_is_the_thing_itself() -> None:
-    from medmm.sources import open_study
+    from medmm.sources.opener import open_study
 
     assert medmm.open_study is open_study
 

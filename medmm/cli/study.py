@@ -57,7 +57,7 @@ def predict(
             msg = "Expected --note or --note-file; got both. Give one."
             raise InputError(msg)
         from medmm.inference import load_model
-        from medmm.sources import open_study
+        from medmm.sources.opener import open_study
         from medmm.sources.text import read_note
 
         written = read_note(note_file) if note_file else note

@@ -13,8 +13,8 @@ from medmm.errors import MedmmError
 from medmm.evaluation.attack import attacked
 from medmm.inference import Predictor
 from medmm.prediction import Answer
-from medmm.sources import Opener
 from medmm.sources.cohort import Case
+from medmm.sources.opener import Opener
 from medmm.store import FULL_ARM, Record
 from medmm.study import Study
 from medmm.transforms.perturb import ATTACK, Perturbation

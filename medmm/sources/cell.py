@@ -196,7 +196,7 @@ def open_to_folder(
     path: str | None, folder: str, series: str | None = None, repair: Sequence[str] = (), audio: str | None = None
 ) -> dict[str, Any]:
     """Read a study and leave it, checked, in a folder for `spool.read_study`."""
-    from medmm.sources import open_study
+    from medmm.sources.opener import open_study
     from medmm.sources.spool import write_study
 
     write_study(open_study(path, series=series, repair=repair, audio=audio), Path(folder))

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from medmm.errors import CohortError, LeakageError
-from medmm.sources import Opener, open_study
+from medmm.sources.opener import Opener, open_study
 from medmm.sources.text import make_note, read_note
 from medmm.study import Category, Note, Quantity, Study, Values
 from medmm.table import Row, read_rows

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from medmm.errors import InputError, NotHounsfieldError
-from medmm.sources import open_study
 from medmm.sources.archive import Entry, open_entries
 from medmm.sources.dicom.assembly import measure
 from medmm.sources.dicom.directory import count_absent, root_of
@@ -18,6 +17,7 @@ from medmm.sources.dicom.inventory import RULE, Series, take_inventory
 from medmm.sources.dicom.kind import syntax_name
 from medmm.sources.dicom.repair import Repair, as_repairs
 from medmm.sources.dicom.units import rescale_of, unit_of
+from medmm.sources.opener import open_study
 from medmm.sources.sniff import sort_by_kind
 
 

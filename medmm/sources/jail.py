@@ -19,8 +19,8 @@ from typing import Protocol, TypeVar
 from medmm.errors import MedmmError
 from medmm.scratch import private_folder
 from medmm.settings import LIMITS, Limits
-from medmm.sources import Opener, Source
 from medmm.sources.cell import Allowance
+from medmm.sources.opener import Opener, Source
 from medmm.sources.spool import read_study
 from medmm.sources.text import make_note
 from medmm.study import Note, Study

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from medmm.sources import dicom, nifti, picture
+from medmm.sources import nifti, picture
 from medmm.sources.archive import Entry
+from medmm.sources.dicom import reader as dicom
 from medmm.sources.dicom.directory import is_directory
 
 _HEAD_BYTES = 132

@@ -15,9 +15,9 @@ from medmm.encoders import ENCODERS
 from medmm.encoders.text import read_pretrained
 from medmm.errors import CohortError, MedmmError
 from medmm.geometry import Grid
-from medmm.sources import Opener
 from medmm.sources.cohort import Case
 from medmm.sources.jail import read_ahead
+from medmm.sources.opener import Opener
 from medmm.study import Study
 from medmm.training.config import TrainConfig
 from medmm.transforms.audio import AudioRecipe

@@ -19,7 +19,7 @@ from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
 from medmm.errors import GeometryError, NoImageError
-from medmm.sources import open_study
+from medmm.sources.opener import open_study
 from medmm.study import Study, Volume
 from medmm.types import AnyArray
 

@@ -45,7 +45,7 @@ def read(path: str, folder: str, public: bool = False, series: str | None = None
     Raises:
         PhiError: If its files name the patient and others than its owner use this page.
     """
-    from medmm.sources import open_study
+    from medmm.sources.opener import open_study
     from medmm.sources.spool import write_study
     from medmm.study import Notice
     from medmm.ui.pack import write_pack

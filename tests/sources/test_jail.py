@@ -21,9 +21,9 @@ import soundfile
 from medmm import open_study
 from medmm.errors import ArchiveError, AudioError, BudgetError, MedmmError, MissingSlicesError, NoImageError, TextError, WorkerError
 from medmm.settings import LIMITS
-from medmm.sources import Opener
 from medmm.sources.cohort import read_cohort
 from medmm.sources.jail import Jail, open_study_jailed, read_ahead
+from medmm.sources.opener import Opener
 from medmm.study import Study
 
 

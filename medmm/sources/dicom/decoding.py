@@ -16,9 +16,9 @@ from medmm.sources.dicom.decoder import Decoder
 from medmm.sources.dicom.header import Image, Slice
 from medmm.types import AnyArray
 
-_NANOSECONDS_A_PIXEL = {"1.2.840.10008.1.2.5": 4, "1.2.840.10008.1.2.4.80": 26, "1.2.840.10008.1.2.4.81": 26}
-_OTHER_NANOSECONDS = 100  # JPEG 2000 and JPEG
-_WORTH_SECONDS = 2.0  # a process needs about half a second to start
+_NANOSECONDS_A_PIXEL = {"1.2.840.10008.1.2.5": 7, "1.2.840.10008.1.2.4.80": 25, "1.2.840.10008.1.2.4.81": 25}
+_OTHER_NANOSECONDS = 105  # JPEG 2000 and JPEG
+_WORTH_SECONDS = 1.5  # each process takes a processor for 0.3 seconds before it decodes
 _PROCESSES = 8
 
 

@@ -27,7 +27,7 @@ from medmm.errors import (
     TransferSyntaxError,
     TruncatedError,
 )
-from medmm.sources.dicom import is_dicom
+from medmm.sources.dicom.reader import is_dicom
 
 S, C = np.sin(np.radians(30)), np.cos(np.radians(30))
 PLANES = {
