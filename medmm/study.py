@@ -292,6 +292,19 @@ class Study:
         """The same study with this note, and what is to be known of it."""
         return self if note is None else replace(self, note=note).with_notices(*note.notices)
 
+    def with_images(self, other: Study) -> Study:
+        """The same study with the images of another after its own, and what is to be known of them."""
+        provenance = replace(
+            self.provenance,
+            chosen="; ".join(filter(None, (self.provenance.chosen, other.provenance.chosen))),
+            rule="; ".join(dict.fromkeys(filter(None, (self.provenance.rule, other.provenance.rule)))),
+            left_out=(*self.provenance.left_out, *other.provenance.left_out),
+            repairs=(*self.provenance.repairs, *other.provenance.repairs),
+            inventory=(*self.provenance.inventory, *other.provenance.inventory),
+        )
+        notices = [notice for notice in other.notices if notice not in self.notices]
+        return replace(self, volumes=(*self.volumes, *other.volumes), provenance=provenance).with_notices(*notices)
+
     def with_notices(self, *notices: Notice) -> Study:
         """The same study with more notices."""
         return replace(self, notices=(*self.notices, *notices))

@@ -45,7 +45,9 @@ def predict(
     audio: Annotated[Path | None, typer.Option(help="WAV or FLAC; no shipped model reads it yet.")] = None,
     asr: AsrOption = None,
     model: ModelOption = None,
-    series: Annotated[str | None, typer.Option(help="SeriesInstanceUID to read instead of the one the rule picks.")] = None,
+    series: Annotated[
+        str | None, typer.Option(help="SeriesInstanceUID or number in inspect, instead of the rule's choice.")
+    ] = None,
     repair: RepairOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -118,7 +120,8 @@ def _identifiers(path: Path) -> list[dict[str, Any]] | None:
 
 
 def _print_found(found: Found) -> None:
-    typer.echo(f"{'->' if found.chosen else '  '} {found.description}{'  ' + found.name if found.name else ''}")
+    named = f"  {found.number} or {found.name}" if found.number else ""
+    typer.echo(f"{'->' if found.chosen else '  '} {found.description}{named}")
     about = [found.kind, found.values, found.transfer_syntax, "lossy" if found.lossy else ""]
     typer.echo(f"     {', '.join(word for word in about if word)}")
     if found.geometry:

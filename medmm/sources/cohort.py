@@ -1,10 +1,12 @@
 """The cohort table: one row a study, with its image, its note, its label and its split.
 
 Columns: `study_id`, `patient_id`, `image` (path of a file, folder or zip beside the table, several
-joined by `|`), `note` (text, or a path when it ends in .txt), `audio` (path of a recording),
-`note_confidence` (of a note that a speech recogniser wrote, 0 to 1), `split` (train, val or test), and
-`label`, or one 0/1 column `label__<name>` for each label of a multilabel task. Empty means missing, and
-missing is legal. All other columns are kept as they are; a task may name some of them as tabular values.
+joined by `|`), `series` (the DICOM series to read of each: SeriesInstanceUID or number in `medmm inspect`,
+joined by `|`), `repair` (what may be mended in them, joined by commas), `note` (text, or a path when it
+ends in .txt), `audio` (path of a recording), `note_confidence` (of a note that a speech recogniser wrote,
+0 to 1), `split` (train, val or test), and `label`, or one 0/1 column `label__<name>` for each label of a
+multilabel task. Empty means missing, and missing is legal. All other columns are kept as they are; a task
+may name some of them as tabular values.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medmm.errors import CohortError, LeakageError
+from medmm.errors import CohortError, InputError, LeakageError
+from medmm.sources.dicom.repair import REPAIRS, Repair, as_repairs
 from medmm.sources.opener import Opener, open_study
 from medmm.sources.text import make_note, read_note
 from medmm.study import Category, Note, Quantity, Study, Values
@@ -44,6 +47,8 @@ class Case:
         audio: Absolute path of a recording, None when missing.
         fields: Which of them are tabular values to be read.
         confidence: Of a note that was written down by a machine; 1 otherwise.
+        series: Which series to read of each image, None by the rule; empty when the table has no such cell.
+        repair: What may be mended in the images.
     """
 
     study_id: str
@@ -56,6 +61,8 @@ class Case:
     audio: Path | None = None
     fields: tuple[Quantity | Category, ...] = ()
     confidence: float = 1.0
+    series: tuple[str | None, ...] = ()
+    repair: tuple[Repair, ...] = ()
 
     def open(self, opener: Opener = open_study) -> Study:
         """Read the study from disk.
@@ -66,9 +73,12 @@ class Case:
         Raises:
             InputError: If an image, the note, the recording or a value cannot be read.
         """
-        study = opener(self.images[0] if self.images else None, self.read_note(), audio=self.audio)
-        others = [volume for image in self.images[1:] for volume in opener(image).volumes]
-        return replace(study, volumes=(*study.volumes, *others), values=self.read_values())
+        first, *others = self.images or (None,)
+        name, *names = self.series or (None,) * max(len(self.images), 1)
+        study = opener(first, self.read_note(), series=name, repair=self.repair, audio=self.audio)
+        for image, another in zip(others, names, strict=True):
+            study = study.with_images(opener(image, series=another, repair=self.repair))
+        return replace(study, values=self.read_values())
 
     def read_note(self) -> Note | None:
         """The note alone.
@@ -185,18 +195,37 @@ def _sounds_negative(label: str) -> bool:
 
 
 def _case(row: Row, root: Path, kind: Kind | None, labels: tuple[str, ...]) -> Case:
-    known = {"study_id", "patient_id", "image", "note", "audio", "note_confidence", "split", "label"}
+    known = {"study_id", "patient_id", "image", "series", "note", "audio", "note_confidence", "split", "label"}
+    images = tuple(root / part.strip() for part in row.get("image", "").split("|") if part.strip())
     return Case(
         study_id=row["study_id"],
         patient_id=row["patient_id"],
-        images=tuple(root / part.strip() for part in row.get("image", "").split("|") if part.strip()),
+        images=images,
         note=_note(row.get("note", ""), root),
         target=_target(row, kind, labels),
         split=_split(row.get("split", "")),
         columns={k: v for k, v in row.items() if k not in known and not k.startswith("label__")},
         audio=root / row["audio"] if row.get("audio") else None,
         confidence=_confidence(row.get("note_confidence", "")),
+        series=_series(row.get("series", ""), len(images)),
+        repair=_repairs(row.get("repair", "")),
     )
+
+
+def _series(cell: str, images: int) -> tuple[str | None, ...]:
+    names = tuple(part.strip() or None for part in cell.split("|")) if cell else ()
+    if names and len(names) != images:
+        msg = f"Expected one series for each image of a row, joined by |; got {len(names)} for {images}. A place may be empty."
+        raise CohortError(msg)
+    return names
+
+
+def _repairs(cell: str) -> tuple[Repair, ...]:
+    try:
+        return as_repairs([word.strip() for word in cell.split(",") if word.strip()])
+    except InputError:
+        msg = f"Expected in the column repair words among {', '.join(REPAIRS)}, joined by commas; got another. Correct it."
+        raise CohortError(msg) from None
 
 
 def _confidence(cell: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Found:
 
     Attributes:
         description: In words, without identifiers.
+        number: Its place here from 1, which `series=` takes too; 0 when it is not DICOM.
         uid: SeriesInstanceUID; empty when it is not DICOM.
         name: What `series=` takes for it: the UID, with `#part` when the UID holds several.
         kind: What it is: `axial CT`, `derived coronal CT`, `MR`, `PET` ...
@@ -44,6 +45,7 @@ class Found:
     """
 
     description: str
+    number: int = 0
     uid: str = ""
     name: str = ""
     kind: str = ""
@@ -124,7 +126,10 @@ def _of_dicom(entries: list[Entry], apart: tuple[tuple[str, int], ...], repair: 
         chosen = inventory.choose()
     except InputError as error:
         code, message = error.code, error.message
-    found = tuple(_of_series(series, repair, chosen=series is chosen) for series in inventory.series)
+    found = tuple(
+        replace(_of_series(series, repair, chosen=series is chosen), number=number)
+        for number, series in enumerate(inventory.series, 1)
+    )
     others = tuple(Other(aside.kind, aside.series_uid, files, aside.reason) for aside, files in inventory.asides)
     return Inspection(found, others, (*inventory.left_out, *apart), code=code, message=message)
 
@@ -143,9 +148,9 @@ def _of_series(series: Series, repair: Sequence[Repair], *, chosen: bool) -> Fou
         code, message = error.code, error.message
         values = "not HU" if isinstance(error, NotHounsfieldError) else values
     return Found(
-        series.describe(), series.uid, series.name, series.kind, len(series.slices), geometry, **_spread(series),
-        values=values, transfer_syntax=syntax_name(image.header.syntax), lossy=any(one.image.lossy for one in series.slices),
-        warnings=warnings, code=code, message=message, chosen=chosen,
+        series.describe(), uid=series.uid, name=series.name, kind=series.kind, files=len(series.slices), geometry=geometry,
+        **_spread(series), values=values, transfer_syntax=syntax_name(image.header.syntax),
+        lossy=any(one.image.lossy for one in series.slices), warnings=warnings, code=code, message=message, chosen=chosen,
     )  # fmt: skip
 
 

@@ -51,8 +51,8 @@ def open_study(
     Args:
         path: A DICOM file, folder, zip or DICOMDIR, a NIfTI file, or a PNG/JPEG picture. None for a note alone.
         note: Clinical text, or None.
-        series: SeriesInstanceUID to read (`UID#part` when it holds several), overriding the stated rule of
-            `sources.dicom.inventory`.
+        series: SeriesInstanceUID to read (`UID#part` when it holds several), or its number in `medmm inspect`, overriding the
+            stated rule of `sources.dicom.inventory`.
         repair: What may be mended in a DICOM series that is no regular volume: `fill`, `resample`, `deskew`, `force`.
             What was done is in `provenance.repairs`.
         audio: A WAV or FLAC file with spoken words, or None.
@@ -79,6 +79,9 @@ def _read_images(path: str | os.PathLike[str], series: str | None, repair: Seque
         if kinds["dicom"]:
             study = dicom.read_study(kinds["dicom"], series, repair)
             read = len(kinds["dicom"])
+        elif series is not None:
+            msg = "Expected DICOM where a series is named; got none. Name no series for other images."
+            raise NoImageError(msg)
         elif kinds["nifti"]:
             study = nifti.read_study(_only(kinds["nifti"], "NIfTI images"))
             read = 1

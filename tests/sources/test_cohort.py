@@ -10,12 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import soundfile
+from pydicom.dataset import Dataset
 
 from medmm import read_cohort
-from medmm.errors import AudioError, CohortError, LeakageError, MedmmError, NoImageError, TextError, ValuesError
+from medmm.errors import AudioError, CohortError, LeakageError, MedmmError, MissingSlicesError, NoImageError, TextError, ValuesError
+from medmm.sources.dicom.inventory import RULE
+from medmm.sources.jail import Jail
 from medmm.study import Note, Quantity, Values
 
 Table = Callable[..., Path]
+Make = Callable[..., list[Dataset]]
+Save = Callable[..., Path]
 
 
 @pytest.fixture
@@ -270,3 +275,46 @@ def test_the_real_cohort_opens(shared_data: Path) -> None:
     study = cohort.cases[0].open()
     assert study.modalities == {"image", "text"}
     assert study.volumes[0].unit == "HU"
+
+
+def test_a_row_names_the_series_to_read_and_what_may_be_mended(table: Table, ct: Make, save: Save, tmp_path: Path) -> None:
+    torn = ct(9, series="1.2.826.0.7", shape=(7, 5))
+    del torn[4]
+    save([*ct(9, series="1.2.826.0.3"), *torn], "both")
+    image(tmp_path / "a.nii")
+    cohort = read_cohort(
+        table(
+            "study_id,patient_id,image,series,repair",
+            "rule,p,both,,",
+            "uid,p,both,1.2.826.0.7,\"fill, deskew\"",
+            "number,p,both,2,fill",
+            "several,p,a.nii|both,|2,fill",
+        )
+    )  # fmt: skip
+    with Jail() as jail:
+        rule, uid, number, several = (case.open(jail.open) for case in cohort.cases)
+    assert (rule.volumes[0].grid.shape, rule.provenance.rule) == ((9, 7, 9), RULE)
+    for study in (uid, number):
+        assert (study.volumes[0].grid.shape, study.provenance.rule) == ((5, 7, 9), "named by the caller")
+        assert study.provenance.repairs == ("1 missing slices interpolated from their neighbours, after slice 4",)
+    assert np.array_equal(several.volumes[1].array, number.volumes[0].array)
+    assert several.provenance.repairs == number.provenance.repairs
+    assert [n.code for n in several.notices] == ["W_ASSUMED_HU", *(n.code for n in number.notices)]
+    assert "series" not in cohort.cases[1].columns  # a UID tells who the patient is
+    with pytest.raises(MissingSlicesError):
+        replace(cohort.cases[1], repair=()).open()
+    with pytest.raises(NoImageError):
+        replace(cohort.cases[3], series=("1", "2")).open()
+
+
+@pytest.mark.parametrize(
+    ("row", "saying"),
+    [
+        ("s,p,a|b,1.2.3,", "one series for each image"),
+        ("s,p,,1,", "one series for each image"),
+        ("s,p,a,,fix", "fill, resample, deskew, force"),
+    ],
+)
+def test_a_series_or_repair_that_cannot_be_meant_is_refused(table: Table, row: str, saying: str) -> None:
+    with pytest.raises(CohortError, match=saying):
+        read_cohort(table("study_id,patient_id,image,series,repair", row))

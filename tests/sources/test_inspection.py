@@ -135,3 +135,24 @@ def test_phases_are_listed_under_the_names_that_open_them(ct: Make, save: Save) 
     assert [found.chosen for found in inspection.found] == [True, False]
     for found in inspection.found:
         assert open_study(folder, series=found.name).provenance.chosen == found.description
+
+
+def test_the_number_of_a_series_opens_it_and_depends_on_no_file_name(ct: Make, save: Save) -> None:
+    series = [ct(3, series=f"1.2.826.0.{n}", shape=(7, 5 + n)) for n in (4, 2, 9)]
+    folder, turned = save([s for one in series for s in one]), save([s for one in series[::-1] for s in one], "SECRET_turned")
+    found = inspect_path(folder).found
+    assert [f.number for f in found] == [1, 2, 3]
+    assert [f.uid for f in found] == [f.uid for f in inspect_path(turned).found]
+    for one in found:
+        by_number, by_name = (open_study(turned, series=name).volumes[0] for name in (str(one.number), one.name))
+        assert np.array_equal(by_number.array, by_name.array)
+        assert by_number.grid.summary() == one.geometry
+    with pytest.raises(NoImageError):
+        open_study(folder, series="4")
+
+
+def test_parts_of_one_series_are_numbered_by_what_they_hold(ct: Make, save: Save) -> None:
+    parts = [ct(3, series="1.2.826.0.5", shape=(7, columns)) for columns in (5, 8)]
+    there, back = save([*parts[0], *parts[1]]), save([*parts[1], *parts[0]], "SECRET_back")
+    for name in ("1.2.826.0.5#1", "1.2.826.0.5#2"):
+        assert np.array_equal(*(open_study(folder, series=name, repair=()).volumes[0].array for folder in (there, back)))

@@ -104,14 +104,14 @@ class Inventory:
         """Pick the series to read.
 
         Args:
-            name: SeriesInstanceUID, or `UID#part` when it holds several, to override `RULE`.
+            name: SeriesInstanceUID (`UID#part` when it holds several) or a place in this inventory from 1, to override `RULE`.
 
         Raises:
             NoImageError: If there is no candidate, or none of this name.
             MultipleSeriesError: If the best two are equal under `RULE`.
             GeometryError: If the best is only a piece of a stack whose headers disagree.
         """
-        candidates = [s for s in self.series if name is None or name in {s.uid, s.name}]
+        candidates = [s for place, s in enumerate(self.series, 1) if name is None or name in {s.uid, s.name, str(place)}]
         if not candidates:
             found = "; ".join(f"{count} x {reason}" for reason, count in self.left_out) or "nothing of the kind"
             msg = f"Expected DICOM images that form a series; found: {found}. Point to the folder of an image series."
@@ -187,8 +187,8 @@ def _close(a: tuple[float, ...] | None, b: tuple[float, ...] | None, absolute: f
 
 
 def _numbered(series: list[Series]) -> tuple[Series, ...]:
-    """Best first; each told which part of its SeriesInstanceUID it is."""
-    ordered = sorted(series, key=lambda s: (s.rank, s.phase))
+    """Best first, by content alone where the rule does not say; each told which part of its SeriesInstanceUID it is."""
+    ordered = sorted(series, key=lambda s: (s.rank, s.phase, s.uid, min((one.image.sop_uid, one.frame) for one in s.slices)))
     parts = Counter(s.uid for s in series)
     seen: Counter[str] = Counter()
     numbered = []

@@ -31,7 +31,7 @@ def read_study(entries: list[Entry], series: str | None = None, repair: Sequence
 
     Args:
         entries: Files recognised by `is_dicom`.
-        series: SeriesInstanceUID (`UID#part` when it holds several) to read instead of the one `RULE` picks.
+        series: SeriesInstanceUID (`UID#part` when it holds several), or its number, to read instead of the one `RULE` picks.
         repair: What may be mended; everything done is in provenance and notices.
 
     Returns:
