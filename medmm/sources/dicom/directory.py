@@ -8,19 +8,19 @@ from pathlib import Path, PurePosixPath
 
 from medmm.sources.archive import Entry
 
-_NAME = "DICOMDIR"
+_NAMES = ("DICOMDIR", "DIRFILE")  # the second is what some archives call it
 _LARGEST = 1 << 26  # bytes of an index that is still parsed
 
 
 def root_of(path: str | os.PathLike[str]) -> Path:
     """The folder of a DICOMDIR when the path names one, else the path itself."""
     file = Path(path)
-    return file.parent if file.name.upper() == _NAME and not file.is_dir() else file
+    return file.parent if file.name.upper() in _NAMES and not file.is_dir() else file
 
 
 def is_directory(entry: Entry) -> bool:
     """Whether a file is an index by its name."""
-    return entry.name.replace("\\", "/").rpartition("/")[2].upper() == _NAME
+    return entry.name.replace("\\", "/").rpartition("/")[2].upper() in _NAMES
 
 
 def count_absent(entries: list[Entry]) -> int:

@@ -14,7 +14,8 @@ AIR_HU = -1024
 _TWICE_RESCALED_HU = -1500  # air is near -1000 in HU; a body of numbers below this was rescaled twice
 _TWICE_SHARE = 0.005
 _LOOKS_LIKE_HU = -200  # CT of a patient shows air, or at least fat, well below water
-_UNSPECIFIED = "US"  # what older scanners write for Hounsfield units
+_HOUNSFIELD = frozenset(("", "HU", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS"))  # PS3.3 C.11.1.1.2 allows other words
+_UNSPECIFIED = frozenset(("US", "UNSPECIFIED"))  # what older scanners write for Hounsfield units
 _LOSSY_BLUR_HU = 100  # compression spreads a constant by this much
 _PET_UNITS: frozenset[Unit] = frozenset(("BQML", "CNTS", "GML"))
 
@@ -64,10 +65,14 @@ def rescale_of(one: Slice) -> Rescale:
     if slope <= 0:
         msg = f"Expected a positive RescaleSlope; got {slope:g}. The header is damaged."
         raise NotHounsfieldError(msg)
-    if one.image.modality == "CT" and one.header.text("RescaleType") not in {"", "HU", _UNSPECIFIED}:
+    if one.image.modality == "CT" and _rescale_type(one) not in _HOUNSFIELD | _UNSPECIFIED:
         msg = "Expected RescaleType HU, unspecified or none in every CT slice; got another. Its values are not Hounsfield units."
         raise NotHounsfieldError(msg)
     return Rescale(slope, intercept)
+
+
+def _rescale_type(one: Slice) -> str:
+    return " ".join(one.header.text("RescaleType").upper().split())
 
 
 def _number(one: Slice, keyword: str) -> float | None:
@@ -96,7 +101,7 @@ def _stored_number(one: Slice, keyword: str) -> int:
 
 def leaves_unit_open(one: Slice) -> bool:
     """Whether a CT slice says that its unit is unspecified."""
-    return one.image.modality == "CT" and one.header.text("RescaleType") == _UNSPECIFIED
+    return one.image.modality == "CT" and _rescale_type(one) in _UNSPECIFIED
 
 
 def refuse_other_than_hounsfield(values: AnyArray) -> None:

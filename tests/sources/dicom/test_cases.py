@@ -191,7 +191,10 @@ LOADS: dict[str, tuple[Edit, set[str]]] = {
     "no Modality": (edited(blank("Modality")), set()),
     "no RescaleType": (edited(blank("RescaleType")), set()),
     "RescaleType HU": (edited(put(RescaleType="HU")), set()),
+    "RescaleType hu": (edited(put(RescaleType="hu")), set()),
+    "RescaleType in words": (edited(put(RescaleType="Hounsfield  Units ")), set()),
     "RescaleType unspecified": (edited(put(RescaleType="US")), {"W_ASSUMED_HU"}),
+    "RescaleType unspecified in words": (edited(put(RescaleType="Unspecified")), {"W_ASSUMED_HU"}),
     "MONOCHROME1 keeps HU": (edited(put(PhotometricInterpretation="MONOCHROME1")), set()),
     "unsigned with intercept": (edited(unsigned_with(1024)), set()),
     "intercept beyond int16": (edited(unsigned_with(32768)), set()),
@@ -279,7 +282,10 @@ REFUSED: dict[str, tuple[Edit, type[InputError]]] = {
     "half with another matrix": (smaller, GeometryError),
     "no geometry": (without_geometry, GeometryError),
     "no rescale": (edited(blank("RescaleSlope", "RescaleIntercept")), NotHounsfieldError),
-    "rescale in another unit": (edited(put(RescaleType="Z_EFF")), NotHounsfieldError),
+    **{
+        f"rescale in another unit, {term}": (edited(put(RescaleType=term)), NotHounsfieldError)
+        for term in ("OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT", "HUX")
+    },
     "rescaled twice": (edited(put(RescaleIntercept="-1024")), NotHounsfieldError),
     "pixels cut short": (sixth(lambda d: setattr(d, "PixelData", d.PixelData[:-500])), TruncatedError),
     "numbers longer than BitsStored": (edited(bone_overflows_twelve_bits), CorruptError),

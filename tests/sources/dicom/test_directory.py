@@ -32,8 +32,9 @@ def tree(ct: Make, tmp_path: Path) -> Path:
     return tmp_path / "disc"
 
 
-@pytest.mark.parametrize("name", ["", "DICOMDIR"])
+@pytest.mark.parametrize("name", ["", "DICOMDIR", "DIRFILE", "dirfile"])
 def test_a_medium_is_read_by_its_folder_or_its_index(tree: Path, name: str) -> None:
+    (tree / "DICOMDIR").rename(tree / (name or "DICOMDIR"))
     study = open_study(tree / name)
     assert study.volumes[0].grid.shape == (9, 7, 5)
     assert [n.code for n in study.notices] == ["W_OTHER_FILES"]  # the index itself
