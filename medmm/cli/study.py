@@ -182,6 +182,9 @@ def phantom(
     image_format: Annotated[Literal["dicom", "zip", "nifti"], typer.Option("--format")] = "dicom",
     matrix: Annotated[int, typer.Option(help="Pixels along each side of a slice.")] = 96,
     table: Annotated[str | None, typer.Option(help="P(positive | image, text) as p00,p01,p10,p11.")] = None,
+    dictate: Annotated[
+        Literal["wav", "flac"] | None, typer.Option(help="Also have the notes spoken (column audio); needs espeak-ng.")
+    ] = None,
 ) -> None:
     """Write a synthetic cohort whose true posterior is known."""
     from medmm.sources.phantom import make_phantom
@@ -190,6 +193,6 @@ def phantom(
     law = Table.from_text(table) if table else Table()
     with progress() as on_progress:
         make_phantom(
-            out, n, seed=seed, table=law, image_format=image_format, matrix=matrix,
+            out, n, seed=seed, table=law, image_format=image_format, matrix=matrix, dictate=dictate,
             on_progress=lambda done, total: on_progress("drawing patients", done, total),
         )  # fmt: skip

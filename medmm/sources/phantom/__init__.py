@@ -14,6 +14,7 @@ from medmm.errors import CohortError
 from medmm.sources.phantom.anatomy import Chest, draw_chest
 from medmm.sources.phantom.note import write_note
 from medmm.sources.phantom.truth import ARMS, Table
+from medmm.sources.phantom.voice import AudioFormat, Speaker
 from medmm.sources.phantom.write import write_dicom, write_nifti, write_zip
 from medmm.types import AnyArray, pattern_name
 
@@ -33,6 +34,7 @@ def make_phantom(
     table: Table | None = None,
     image_format: Format = "dicom",
     matrix: int = 96,
+    dictate: AudioFormat | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a cohort of synthetic patients.
@@ -49,13 +51,15 @@ def make_phantom(
         table: The law of the label; `Table()` when None.
         image_format: `dicom` (a folder of slices a patient), `zip` of those, or `nifti`.
         matrix: Pixels along each side of a slice.
+        dictate: Also have each note spoken, as `wav` or `flac`; needs eSpeak NG.
         on_progress: Called with (done, n) after each patient.
 
     Returns:
-        Path of `cohort.csv`. Beside it stand `truth.json`, `images/` and `masks/`.
+        Path of `cohort.csv`. Beside it stand `truth.json`, `images/`, `masks/` and perhaps `audio/`.
 
     Raises:
         CohortError: If the folder already holds a cohort, or an argument is out of range.
+        DependencyError: If notes are to be spoken and nothing here speaks.
     """
     out, law = Path(out), table or Table()
     if n < 20 or not _MATRIX[0] <= matrix <= _MATRIX[1] or image_format not in _WRITERS:
@@ -64,11 +68,14 @@ def make_phantom(
             f"got n={n}, matrix={matrix}, format={image_format}."
         )
         raise CohortError(msg)
-    if any((out / part).exists() for part in ("cohort.csv", "images", "masks")):
+    if any((out / part).exists() for part in ("cohort.csv", "images", "masks", "audio")):
         msg = "Expected a folder without a cohort; there is one already, perhaps unfinished. Give another folder or delete it."
         raise CohortError(msg)
+    speaker = Speaker(dictate) if dictate else None
     design = _design(n, law, np.random.default_rng([seed, 0]))
     (out / "images").mkdir(parents=True)
+    if speaker:
+        (out / "audio").mkdir()
     (out / "masks").mkdir()
     rows, masks = [], {}
     for index, (split, image_finding, text_finding, label) in enumerate(design):
@@ -79,10 +86,14 @@ def make_phantom(
         if image_finding:
             mask = write_nifti(Chest(chest.mask.astype(np.int16), chest.grid, chest.mask), out / "masks", study_id)
             masks[study_id] = str(mask.relative_to(out))
-        rows.append(_row(study_id, str(image.relative_to(out)), note, split, (image_finding, text_finding, label), law))
+        files = {"image": str(image.relative_to(out)), "note": note}
+        if speaker:
+            spoken = speaker.speak(note, np.random.default_rng([seed, 3, index]), out / "audio", study_id)
+            files["audio"] = str(spoken.relative_to(out))
+        rows.append(_row(study_id, files, split, (image_finding, text_finding, label), law))
         if on_progress:
             on_progress(index + 1, n)
-    _write_truth(out / "truth.json", law, n=n, seed=seed, masks=masks)
+    _write_truth(out / "truth.json", law, n=n, seed=seed, masks=masks, speaker=speaker)
     return _write_cohort(out / "cohort.csv", rows)
 
 
@@ -121,7 +132,7 @@ def _apportion(total: int, shares: AnyArray, rng: np.random.Generator) -> AnyArr
     return whole
 
 
-def _row(study_id: str, image: str, note: str, split: str, truth: tuple[int, int, int], law: Table) -> dict[str, Any]:
+def _row(study_id: str, files: dict[str, str], split: str, truth: tuple[int, int, int], law: Table) -> dict[str, Any]:
     image_finding, text_finding, label = truth
     posteriors = {
         "posterior_" + pattern_name(arm).replace("+", "_"): f"{law.posterior(arm)[image_finding, text_finding]:.12g}"
@@ -130,8 +141,7 @@ def _row(study_id: str, image: str, note: str, split: str, truth: tuple[int, int
     return {
         "study_id": study_id,
         "patient_id": study_id,
-        "image": image,
-        "note": note,
+        **files,
         "split": split,
         "label": LABELS[label],
         "image_finding": image_finding,
@@ -148,12 +158,13 @@ def _write_cohort(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def _write_truth(path: Path, law: Table, *, n: int, seed: int, masks: dict[str, str]) -> None:
+def _write_truth(path: Path, law: Table, *, n: int, seed: int, masks: dict[str, str], speaker: Speaker | None) -> None:
     truth = {
         "n": n,
         "seed": seed,
         "labels": list(LABELS),
         "sampling": "balanced within split, findings and label",
+        **({"speaker": speaker.name} if speaker else {}),
         **law.summary(),
         "masks": masks,
     }
