@@ -16,7 +16,8 @@ from medmm.errors import NonFiniteError
 from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.sources.cohort import read_cohort
 from medmm.training import TrainConfig
-from medmm.training.fit import Examples, Progress, fit, predict_logits
+from medmm.training.fit import Examples, fit, predict_logits
+from medmm.training.trainer import Progress
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer, TextRecipe
 
@@ -60,12 +61,12 @@ def test_training_learns_sizes_it_has_not_seen(note_cohort: Path, text_only: Tra
     setup = Setup(note_cohort, replace(text_only, epochs=30))
     model, progress = setup.fit(tmp_path / "c")
     scores = [row["val/f1_macro"] for row in progress.history]
-    assert progress.best_f1 == max(scores) > 0.85
+    assert progress.best_score == max(scores) > 0.85
     assert scores[progress.best_epoch] == max(scores)
     logits = predict_logits(model, setup.preprocessor, setup.val.samples, setup.config)
     p, truth = softmax(logits, axis=1)[:, 1], setup.val.target[:, 1]
     best = max(f1_score(truth, p >= t, average="macro", zero_division=0) for t in [0, *p, 2])
-    assert best == pytest.approx(progress.best_f1)
+    assert best == pytest.approx(progress.best_score)
 
 
 def test_training_stops_after_patience_without_a_better_validation_f1(
@@ -131,7 +132,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run(note_cohort: Path, text_only: 
 
 
 def test_equal_f1_is_decided_by_log_loss() -> None:
-    progress = Progress(best_f1=0.8, best_loss=0.5)
+    progress = Progress(best_score=0.8, best_loss=0.5)
     assert progress.improves(0.81, 9.0)
     assert progress.improves(0.8, 0.4)
     assert not progress.improves(0.8, 0.6)

@@ -1,0 +1,264 @@
+"""The engine of training and pretraining: seeded by epoch, checkpointed after each, stopped early on held-out data.
+
+Every random choice of an epoch follows from (seed, epoch), so a run that was killed and resumed
+ends with the same weights as one that was left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from medmm.device import Precision, use_bf16
+from medmm.disk import replace_bytes
+from medmm.errors import NonFiniteError
+
+M = TypeVar("M", bound=nn.Module)
+
+_WARMUP = 0.2  # share of the steps in which the learning rate rises
+_CLIP = 1.0
+_EMA_EPOCHS = 1.5  # the averaged weights remember about this many epochs
+
+
+class Log(Protocol):
+    """Takes one row of numbers an epoch; TensorBoard's writer behind a plain function."""
+
+    def __call__(self, epoch: int, values: dict[str, float]) -> None:
+        """Record."""
+        ...
+
+
+class Optimisation(Protocol):
+    """Choices of a run that the engine acts on; `TrainConfig` and `PretrainConfig` have them."""
+
+    @property
+    def epochs(self) -> int: ...  # noqa: D102
+    @property
+    def patience(self) -> int: ...  # noqa: D102
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+    @property
+    def pretrained_rate(self) -> float: ...  # noqa: D102
+    @property
+    def weight_decay(self) -> float: ...  # noqa: D102
+    @property
+    def precision(self) -> Precision: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+
+class Objective(Protocol):
+    """What a run minimises over its n training cases."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def begin_epoch(self, seed: int) -> None:
+        """Draw what varies from epoch to epoch from this seed."""
+        ...
+
+    def loss(self, chosen: list[int]) -> torch.Tensor:
+        """Scalar loss of a batch of cases, with its graph."""
+        ...
+
+
+class Standing(NamedTuple):
+    """How good weights are on held-out data.
+
+    Attributes:
+        score: To be raised.
+        loss: To be lowered; decides between equal scores.
+        row: What to log of it.
+    """
+
+    score: float
+    loss: float
+    row: dict[str, float]
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands; saved with the weights after every epoch."""
+
+    epoch: int = 0
+    best_score: float = -math.inf
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def improves(self, score: float, loss: float) -> bool:
+        """Whether this result on held-out data beats the best; equal scores are decided by the loss."""
+        return score > self.best_score + 1e-9 or (score > self.best_score - 1e-9 and loss < self.best_loss)
+
+
+class Trainer(Generic[M]):
+    """Optimiser, averaged weights and the best so far, as one thing that can be saved.
+
+    Args:
+        model: On its device.
+        objective: What is minimised.
+        config: Choices.
+        slow: Parameters that move at `pretrained_rate` because they know something already.
+    """
+
+    def __init__(self, model: M, objective: Objective, config: Optimisation, slow: Iterable[nn.Parameter] = ()) -> None:
+        self.model, self.objective, self.config = model, objective, config
+        self.device = next(model.parameters()).device
+        self.optimizer = torch.optim.AdamW(_parameter_groups(model, config, slow), lr=config.learning_rate)
+        self.steps = max(1, round(len(objective) / config.batch_size))
+        decay = 1 - 1 / (_EMA_EPOCHS * self.steps + 1)
+        moving_average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self._average = AveragedModel(model, multi_avg_fn=moving_average, use_buffers=True)
+        self.best = _copy(self.averaged)
+        self.bf16 = use_bf16(config.precision, self.device)
+
+    def run(
+        self, checkpoint: Path, judge: Callable[[M], Standing] | None, numbers: Callable[[], dict[str, float]],
+        *, log: Log, on_progress: Callable[[int], None],
+    ) -> Progress:  # fmt: skip
+        """Train until the epochs are over or the judge's score stops rising; leaves the best weights in the model.
+
+        Args:
+            checkpoint: File written after every epoch and picked up when it exists.
+            judge: Tells how good averaged weights are; without it all epochs are run and the last are kept.
+            numbers: What the model tells of itself, logged every epoch.
+            log: Receives one row of numbers an epoch.
+            on_progress: Told how many epochs are done.
+
+        Raises:
+            NonFiniteError: If the loss stops being a number.
+        """
+        progress = self.resume(checkpoint)
+        while progress.epoch < self.config.epochs and not (judge and _exhausted(progress, self.config)):
+            row = {"loss/train": self.run_epoch(progress.epoch), "learning_rate": self.learning_rate}
+            standing = judge(self.averaged) if judge else None
+            if standing is None or progress.improves(standing.score, standing.loss):
+                progress.best_epoch, self.best = progress.epoch, _copy(self.averaged)
+                if standing is not None:
+                    progress.best_score, progress.best_loss = standing.score, standing.loss
+            row |= (standing.row if standing else {}) | numbers()
+            log(progress.epoch, row)
+            progress.history.append(row)
+            progress.epoch += 1
+            self.save(checkpoint, progress)
+            on_progress(progress.epoch)
+        self.model.load_state_dict(self.best)
+        return progress
+
+    @property
+    def averaged(self) -> M:
+        """The exponential moving average of the weights."""
+        module: Any = self._average.module
+        return module  # type: ignore[no-any-return]
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def run_epoch(self, epoch: int) -> float:
+        """One pass in random order; returns the mean loss."""
+        seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
+        torch.manual_seed(seed)
+        self.objective.begin_epoch(seed)
+        self.model.train()
+        total = 0.0
+        for step, chosen in enumerate(torch.randperm(len(self.objective)).tensor_split(self.steps)):
+            self._set_learning_rate(epoch * self.steps + step)
+            total += self._step(chosen.tolist())
+        return total / self.steps
+
+    def _step(self, chosen: list[int]) -> float:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            loss = self.objective.loss(chosen)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            msg = "Expected a finite training loss; it became NaN or infinite. Lower the learning rate or use fp32."
+            raise NonFiniteError(msg)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
+        self.optimizer.step()
+        self._average.update_parameters(self.model)
+        return value
+
+    def _set_learning_rate(self, step: int) -> None:
+        done = step / (self.config.epochs * self.steps)
+        rise = min(1.0, done / _WARMUP)
+        fall = max(0.0, done - _WARMUP) / (1 - _WARMUP)
+        rate = self.config.learning_rate * (0.05 + 0.95 * rise) * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * fall)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["pace"]
+
+    def save(self, file: Path, progress: Progress) -> None:
+        """Write everything needed to go on, in one step."""
+        from safetensors.torch import save
+
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+        content = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        replace_bytes(file, save(content, metadata={"progress": json.dumps(asdict(progress))}))
+
+    def resume(self, file: Path) -> Progress:
+        """Pick up where `save` left off; a fresh start when there is no file."""
+        if not file.exists():
+            return Progress()
+        from safetensors import safe_open
+
+        with safe_open(file, framework="pt", device=str(self.device)) as saved:
+            tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118 - not a mapping
+            progress = Progress(**json.loads(saved.metadata()["progress"]))
+        self.model.load_state_dict(_under("model.", tensors))
+        self._average.load_state_dict(_under("average.", tensors))
+        self.best = _under("best.", tensors)
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, tensor in _under("optimizer.", tensors).items():
+            index, _, name = key.partition(".")
+            state.setdefault(int(index), {})[name] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        return progress
+
+
+def _exhausted(progress: Progress, config: Optimisation) -> bool:
+    if not progress.history:
+        return False
+    counted_from = max(progress.best_epoch, int(_WARMUP * config.epochs))
+    return progress.epoch - 1 - counted_from >= config.patience
+
+
+def _parameter_groups(model: nn.Module, config: Optimisation, slow: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+    """Weight decay on matrices only, not on biases, norms or single numbers like alpha.
+
+    `pace` is a group's learning rate over the common one.
+    """
+    pretrained = {id(p) for p in slow}
+    groups = []
+    for is_slow in (False, True):
+        chosen = [p for p in model.parameters() if (id(p) in pretrained) == is_slow]
+        pace = config.pretrained_rate / config.learning_rate if is_slow else 1.0
+        groups.append({"params": [p for p in chosen if p.ndim > 1], "weight_decay": config.weight_decay, "pace": pace})
+        groups.append({"params": [p for p in chosen if p.ndim <= 1], "weight_decay": 0.0, "pace": pace})
+    return [group for group in groups if group["params"]]
+
+
+def _copy(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
