@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -11,8 +11,7 @@ from medmm.cli.apps import JsonOption, OutOption, app
 from medmm.cli.console import errors_as_json, print_json
 from medmm.errors import InputError
 
-if TYPE_CHECKING:
-    from medmm.sources.pacs.pull import Archive
+Kind: TypeAlias = Literal["dicomweb", "dimse"]
 
 find_app = typer.Typer(no_args_is_help=True, help="List studies of a PACS.")
 pull_app = typer.Typer(no_args_is_help=True, help="Fetch one study from a PACS into a folder.")
@@ -44,9 +43,7 @@ def find_dicomweb(
 ) -> None:
     """Over DICOMweb (QIDO-RS)."""
     with errors_as_json(as_json):
-        from medmm.sources.pacs.dicomweb import DicomWeb
-
-        _find(DicomWeb(url), (patient, accession, date, modality), limit, as_json)
+        _find("dicomweb", {"url": url}, (patient, accession, date, modality), limit, as_json)
 
 
 @find_app.command("dimse")
@@ -63,9 +60,8 @@ def find_dimse(
 ) -> None:
     """Over DIMSE (C-FIND)."""
     with errors_as_json(as_json):
-        from medmm.sources.pacs.dimse import Dimse
-
-        _find(Dimse(*_node(node), called=called, calling=calling), (patient, accession, date, modality), limit, as_json)
+        settings = {**_node(node), "called": called, "calling": calling}
+        _find("dimse", settings, (patient, accession, date, modality), limit, as_json)
 
 
 @pull_app.command("dicomweb")
@@ -74,9 +70,7 @@ def pull_dicomweb(
 ) -> None:
     """Over DICOMweb (WADO-RS)."""
     with errors_as_json(as_json):
-        from medmm.sources.pacs.dicomweb import DicomWeb
-
-        _pull(DicomWeb(url, seconds), study, out, seconds, as_json)
+        _pull("dicomweb", {"url": url, "seconds": seconds}, study, out, seconds, as_json)
 
 
 @pull_app.command("dimse")
@@ -95,16 +89,15 @@ def pull_dimse(
 ) -> None:
     """Over DIMSE (C-GET, or C-MOVE with --move)."""
     with errors_as_json(as_json):
-        from medmm.sources.pacs.dimse import Dimse
-
-        archive = Dimse(*_node(node), called=called, calling=calling, move_port=move, move_host=host)
-        _pull(archive, study, out, seconds, as_json)
+        settings = {**_node(node), "called": called, "calling": calling, "move_port": move, "move_host": host}
+        _pull("dimse", settings, study, out, seconds, as_json)
 
 
-def _find(archive: Archive, terms: tuple[str, str, str, str], limit: int, as_json: bool) -> None:
+def _find(kind: Kind, settings: dict[str, Any], terms: tuple[str, str, str, str], limit: int, as_json: bool) -> None:
+    from medmm.sources.pacs.apart import Service, find
     from medmm.sources.pacs.pull import Query
 
-    studies = archive.find(Query(*terms), limit)
+    studies = find(Service(kind, settings), Query(*terms), limit)
     if as_json:
         print_json([study.to_dict() for study in studies])
         return
@@ -114,10 +107,10 @@ def _find(archive: Archive, terms: tuple[str, str, str, str], limit: int, as_jso
     typer.echo(f"{len(studies)} studies{' (there may be more: --limit)' if len(studies) == limit else ''}", err=True)
 
 
-def _pull(archive: Archive, study: str, out: Path, seconds: float, as_json: bool) -> None:
-    from medmm.sources.pacs.pull import pull
+def _pull(kind: Kind, settings: dict[str, Any], study: str, out: Path, seconds: float, as_json: bool) -> None:
+    from medmm.sources.pacs.apart import Service, pull
 
-    pulled = pull(archive, study, out, seconds=seconds)
+    pulled = pull(Service(kind, settings), study, out, seconds=seconds)
     if as_json:
         print_json(pulled.to_dict())
     else:
@@ -125,9 +118,9 @@ def _pull(archive: Archive, study: str, out: Path, seconds: float, as_json: bool
         typer.echo("They identify their patient: medmm deid removes what headers say.")
 
 
-def _node(text: str) -> tuple[str, int]:
+def _node(text: str) -> dict[str, Any]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
         msg = "Expected HOST:PORT, as in pacs.example.org:11112; got something else."
         raise InputError(msg)
-    return host, int(port)
+    return {"host": host, "port": int(port)}

@@ -40,11 +40,12 @@ _NO_NEW_PRIVILEGES, _DIE_WITH_PARENT = 38, 1  # options of Linux prctl(2)
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one child may use: seconds by the clock, address space and the size of one file it writes, in bytes."""
+    """What one child may use: seconds by the clock, address space and the size of one file it writes, in bytes, the network."""
 
     seconds: float = LIMITS.seconds
     memory_bytes: int = LIMITS.memory_bytes
     written_bytes: int = LIMITS.total_bytes
+    network: bool = False
 
 
 def confined(task: Task, allowance: Allowance | None = None) -> Task:
@@ -166,7 +167,8 @@ def _confine(allowance: Allowance, keep: int) -> None:
         libc = ctypes.CDLL(None)
         libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    leave_network()
+    if not allowance.network:
+        leave_network()
 
 
 def _limit(what: int, value: int) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from medmm.errors import InputError, MedmmError, NoImageError, RemoteError, TooLargeError
+from medmm.errors import BudgetError, InputError, MedmmError, NoImageError, RemoteError, TooLargeError
 from medmm.optional import require
 from medmm.settings import LIMITS
 from medmm.sources.pacs.pull import SECONDS, FoundStudy, Query, found_study
@@ -89,6 +89,9 @@ class DicomWeb:
         except (requests.ConnectionError, requests.Timeout):
             msg = "Expected a DICOMweb service; it cannot be reached or fell silent. Check the address and the network."
             raise RemoteError(msg) from None
+        except MemoryError:
+            msg = "Expected answers that fit into the memory there is; they need more. Fetch one study at a time."
+            raise BudgetError(msg) from None
         except Exception:  # foreign bytes: whatever the parsers throw means the same thing
             msg = "Expected DICOMweb answers (PS3.18); got something else. Check that the URL is the root of the service."
             raise RemoteError(msg) from None

@@ -116,6 +116,12 @@ def pull(archive: Archive, study: str, out: Path, *, seconds: float = SECONDS) -
         RemoteError: If the archive fails, takes too long, or sends less than it lists.
         StoreError: If `out` holds something or cannot be written.
     """
+    with appearing(out) as folder:
+        return fetch(archive, study, folder, seconds=seconds)
+
+
+def fetch(archive: Archive, study: str, folder: Path, *, seconds: float = SECONDS) -> Pulled:
+    """Fetch one study into an empty folder, where a failure may leave a part of it; arguments and errors are those of `pull`."""
     if not is_uid(study):
         msg = (
             "Expected a StudyInstanceUID: numbers joined by dots, at most 64 characters; got something else. List with medmm find."
@@ -128,13 +134,12 @@ def pull(archive: Archive, study: str, out: Path, *, seconds: float = SECONDS) -
     if len(listed) > LIMITS.files:
         msg = f"Expected a study of at most {LIMITS.files:,} instances; the archive lists {len(listed):,}."
         raise TooLargeError(msg)
-    with appearing(out) as folder:
-        inbox = Inbox(folder, study, listed, time.monotonic() + seconds)
-        try:
-            archive.receive(study, listed, inbox.take)
-        except RemoteError as error:  # why we stopped taking says more than what the archive makes of it
-            raise (inbox.error or error) from None
-        return inbox.close()
+    inbox = Inbox(folder, study, listed, time.monotonic() + seconds)
+    try:
+        archive.receive(study, listed, inbox.take)
+    except RemoteError as error:  # why we stopped taking says more than what the archive makes of it
+        raise (inbox.error or error) from None
+    return inbox.close()
 
 
 def is_uid(text: str) -> bool:

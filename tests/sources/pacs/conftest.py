@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.web import Answer, start
+
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _HTTP, _DIMSE, _MOVE = 18042, 14242, 11112
 _STOW = """
@@ -113,6 +115,21 @@ def _fill(run: Callable[..., subprocess.CompletedProcess[str]], url: str, patien
         said = done.stderr
         time.sleep(0.5)
     pytest.fail(f"Orthanc does not take a study: {said[-500:]}")
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answer], str]]:
+    """Start a web server that answers every GET so; returns the URL of a service on it."""
+    servers = []
+
+    def begin(answer: Answer) -> str:
+        servers.append(start(answer))
+        return f"http://127.0.0.1:{servers[-1].server_address[1]}/dicom-web"
+
+    yield begin
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture

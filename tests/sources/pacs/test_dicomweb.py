@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -12,39 +11,9 @@ from medmm.errors import InputError, MedmmError, NoImageError, RemoteError, TooL
 from medmm.settings import LIMITS
 from medmm.sources.pacs.dicomweb import DicomWeb
 from medmm.sources.pacs.pull import Query, pull
+from tests.web import Answer, say
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
 LIST = b'[{"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]}}]'
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Answer], str]]:
-    """Start an HTTP server that answers every GET so; returns its URL."""
-    servers = []
-
-    def start(answer: Answer) -> str:
-        handler = type("Handler", (BaseHTTPRequestHandler,), {"do_GET": answer, "log_message": lambda *_: None})
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
-        threading.Thread(target=servers[-1].serve_forever, args=(0.02,), daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_address[1]}/dicom-web"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def _say(status: int, body: bytes = b"", kind: str = "application/dicom+json", location: str = "") -> Answer:
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(status)
-        request.send_header("Content-Type", kind)
-        if location:
-            request.send_header("Location", location)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
-
-    return answer
 
 
 def _listing_then(stream: Callable[[BaseHTTPRequestHandler], None]) -> Answer:
@@ -54,7 +23,7 @@ def _listing_then(stream: Callable[[BaseHTTPRequestHandler], None]) -> Answer:
     def answer(request: BaseHTTPRequestHandler) -> None:
         if "instances" in request.path:
             asked.append(request.path)
-            _say(200, LIST if len(asked) == 1 else b"[]")(request)
+            say(200, LIST if len(asked) == 1 else b"[]")(request)
             return
         request.send_response(200)
         request.send_header("Content-Type", 'multipart/related; type="application/dicom"; boundary=x')
@@ -67,13 +36,13 @@ def _listing_then(stream: Callable[[BaseHTTPRequestHandler], None]) -> Answer:
 @pytest.mark.parametrize(
     ("answer", "leaf", "saying"),
     [
-        (_say(401), RemoteError, "HTTP 401.*MEDMM_PACS_TOKEN"),
-        (_say(403), RemoteError, "HTTP 403"),
-        (_say(404), NoImageError, "HTTP 404"),
-        (_say(500), RemoteError, "HTTP 500"),
-        (_say(200, b"<html>SECRET</html>", "text/html"), RemoteError, r"DICOMweb answers"),
-        (_say(200, b"[1]"), RemoteError, "DICOMweb answers"),
-        (_say(302, location="http://127.0.0.1:9/other"), RemoteError, "sends us elsewhere"),
+        (say(401), RemoteError, "HTTP 401.*MEDMM_PACS_TOKEN"),
+        (say(403), RemoteError, "HTTP 403"),
+        (say(404), NoImageError, "HTTP 404"),
+        (say(500), RemoteError, "HTTP 500"),
+        (say(200, b"<html>SECRET</html>", "text/html"), RemoteError, r"DICOMweb answers"),
+        (say(200, b"[1]"), RemoteError, "DICOMweb answers"),
+        (say(302, location="http://127.0.0.1:9/other"), RemoteError, "sends us elsewhere"),
     ],
 )
 def test_every_failure_is_typed_and_tells_nothing(
@@ -156,7 +125,7 @@ def test_credentials_come_from_the_environment_alone(
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         seen.append(request.headers.get("Authorization"))
-        _say(200, b"[]")(request)
+        say(200, b"[]")(request)
 
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
