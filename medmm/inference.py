@@ -141,7 +141,7 @@ class Predictor:
     def _missing_notices(self, study: Study, used: frozenset[Modality]) -> list[Notice]:
         absent = sorted(self.folder.preprocessor.modalities - used)
         notices = [
-            Notice(f"W_NO_{name.upper()}", f"No {in_words(name)} was given; the answer rests on the rest alone.") for name in absent
+            Notice(f"W_NO_{name.upper()}", f"No {in_words(name)} given; the answer rests on the rest alone.") for name in absent
         ]
         unread = sorted(study.modalities - self.folder.preprocessor.modalities)
         return notices + [Notice("W_UNREAD", f"This model does not read {in_words(name)}; it was not used.") for name in unread]

@@ -17,7 +17,10 @@ import pytest
 
 from medmm.shelf import examples
 
-_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+]  # fmt: skip
 TINY = ["--set", "voxels=13824", "--set", "width=32", "--epochs", "3", "--labels", "negative,positive"]
 """Choices that make `medmm train` a matter of seconds."""
 

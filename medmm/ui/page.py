@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Page:
 
     Attributes:
         public: Whether others than the person at this machine use the page; then what names a patient is refused.
+        recogniser: Speech recogniser that writes dictation down, from the environment's MEDMM_ASR; empty without one.
     """
 
     def __init__(self, model: str | None) -> None:
@@ -47,6 +48,7 @@ class Page:
         self.reader = Worker(_TASKS, "reader", environment=SINGLE_THREADED)
         self.predictor = Worker(_TASKS, "model")
         self.jobs = Jobs(_answering(self.predictor))
+        self.recogniser = os.environ.get("MEDMM_ASR", "")
         self.examples = examples()
         self._about: dict[str, dict[str, Any]] = {}
 
@@ -157,14 +159,43 @@ class Page:
         spec = {**found["pack"], "url": PACK_ROUTE + token, "lung": _shows_lung(found["study"])}
         return spec, study_views.study_facts(found["study"], found["warnings"], language), token
 
-    def ask(self, token: str, note: str | None, model: str, session: str) -> Job:
+    def hear(self, upload: str) -> dict[str, Any]:
+        """Take a recording over, write it down and let it go.
+
+        Returns:
+            `seconds`; with a recogniser also `text`, and `confidence` from 0 to 1.
+
+        Raises:
+            MedmmError: If it cannot be read, or no word is understood.
+        """
+        with self.sessions.passing() as folder:
+            path = self.sessions.adopt([upload], folder)
+            heard = self.reader.call("hear", _READ_SECONDS, path=str(path), folder=str(folder))
+            if self.recogniser:
+                asked = {"folder": str(folder), "recogniser": self.recogniser}
+                heard |= self.predictor.call("transcribe", _PREDICT_SECONDS, None, **asked)
+        return heard
+
+    def ask(
+        self, token: str, note: str | None, model: str, session: str, *, confidence: float = 1.0,
+        values: Mapping[str, str] | None = None,
+    ) -> Job:  # fmt: skip
         """Put a question to a model into the line.
+
+        Args:
+            token: Of the study; empty without one.
+            note: As typed.
+            model: Name.
+            session: Of the visitor.
+            confidence: As for `tasks.predict`.
+            values: As for `tasks.predict`.
 
         Raises:
             MedmmError: If the study is no longer there, or the model is none of ours.
         """
         folder = str(self.sessions.find(token, session)) if token else None
-        asked = {"folder": folder, "note": note, "model": self._folder_of(model), "public": self.public}
+        asked: dict[str, Any] = {"folder": folder, "note": note, "model": self._folder_of(model), "public": self.public}
+        asked |= {"confidence": confidence, "values": dict(values or {})}
         return self.jobs.start(session, model, "predict", _PREDICT_SECONDS, **asked)
 
     def progress(self, job: Job, language: Language = "en") -> str:

@@ -7,6 +7,8 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +54,18 @@ class Sessions:
             folder.mkdir(mode=0o700)
             self._spools[token] = _Spool(session, folder)
         return token, folder
+
+    @contextmanager
+    def passing(self) -> Iterator[Path]:
+        """A private folder for what is not kept at all; gone afterwards, and by age if its server hangs."""
+        token, folder = secrets.token_urlsafe(24), self.root / secrets.token_hex(16)
+        with self._lock:
+            folder.mkdir(mode=0o700)
+            self._spools[token] = _Spool("", folder)
+        try:
+            yield folder
+        finally:
+            self.drop(token)
 
     def renew(self, token: str, session: str) -> tuple[str, Path]:
         """The study folder of a token under a fresh one, for what is read into it anew.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +19,9 @@ from medmm.worker import Task, serve, tell
 
 if TYPE_CHECKING:
     from medmm.deid.findings import Finding
+    from medmm.dictation import Recogniser
+    from medmm.inference import Predictor
+    from medmm.study import Values
 
 
 def inspect(path: str, public: bool = False, repair: Sequence[str] = ()) -> dict[str, Any]:
@@ -63,6 +67,27 @@ def read(path: str, folder: str, public: bool = False, series: str | None = None
     }
 
 
+def hear(path: str, folder: str) -> dict[str, Any]:
+    """Read a recording and leave it checked in `folder`."""
+    from medmm.sources import open_study
+    from medmm.sources.spool import write_study
+
+    study = open_study(None, audio=path)
+    assert study.recording is not None
+    write_study(study, Path(folder))
+    return {"seconds": round(study.recording.seconds, 1)}
+
+
+def transcribe(folder: str, recogniser: str) -> dict[str, Any]:
+    """Write down the recording in `folder`: its words, and how sure the recogniser was of them."""
+    from medmm.sources.spool import read_study
+
+    recording = read_study(Path(folder)).recording
+    assert recording is not None
+    heard = _recogniser(recogniser).transcribe(recording)
+    return {"text": heard.text, "confidence": heard.confidence}
+
+
 def warm(model: str | None) -> dict[str, Any]:
     """Load a model before anybody waits for it; describe it."""
     predictor = _predictor(model)
@@ -89,8 +114,19 @@ def used(note: str, model: str | None) -> dict[str, Any]:
     return {"text_used": predictor.text_used(made), "warnings": [{"code": n.code, "message": n.message} for n in notices]}
 
 
-def predict(folder: str | None, note: str | None, model: str | None, public: bool = False) -> dict[str, Any]:
-    """Answer for the study in `folder` and this note.
+def predict(
+    folder: str | None, note: str | None, model: str | None, public: bool = False, confidence: float = 1.0,
+    values: Mapping[str, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Answer for the study in `folder`, this note and these values.
+
+    Args:
+        folder: With what `read` left, None without a scan.
+        note: Text, None without one.
+        model: As for `load_model`.
+        public: Whether what names the patient is refused.
+        confidence: How sure a recogniser was of the note; 1 when a person wrote it or read it over.
+        values: Name of each value the model reads to its text; an empty one is missing.
 
     Raises:
         PhiError: If the note names the patient and others than its author use this page.
@@ -105,8 +141,17 @@ def predict(folder: str | None, note: str | None, model: str | None, public: boo
     study = read_study(Path(folder)) if folder else Study()
     tell("loading")
     predictor = _predictor(model)
-    document: dict[str, Any] = predictor.predict(study.with_note(make_note(note) if note else None), tell).to_dict(with_text=True)
+    written = replace(make_note(note), confidence=confidence) if note else None
+    study = replace(study, note=written, values=_values(predictor, values or {}))
+    document: dict[str, Any] = predictor.predict(study, tell).to_dict(with_text=True)
     return document
+
+
+def _values(predictor: Predictor, cells: Mapping[str, str]) -> Values | None:
+    from medmm.study import Values
+
+    recipe = predictor.folder.preprocessor.tabular
+    return None if recipe is None or not any(cells.values()) else Values.from_cells(recipe.fields, cells)
 
 
 def _named_in(path: str, public: bool) -> list[str]:
@@ -131,10 +176,17 @@ def _refuse(named: str) -> NoReturn:
 
 
 @lru_cache(maxsize=2)
-def _predictor(model: str | None) -> Any:
+def _predictor(model: str | None) -> Predictor:
     from medmm.inference import load_model
 
     return load_model(model)
+
+
+@lru_cache(maxsize=1)
+def _recogniser(source: str) -> Recogniser:
+    from medmm.dictation import Recogniser
+
+    return Recogniser(source)
 
 
 def _reader() -> dict[str, Task]:
@@ -142,11 +194,11 @@ def _reader() -> dict[str, Task]:
 
     tell_what_is_missing()
     preload()
-    return {"inspect": confined(inspect), "read": confined(read)}
+    return {"inspect": confined(inspect), "read": confined(read), "hear": confined(hear)}
 
 
 def _model() -> dict[str, Task]:
-    return {"warm": warm, "used": used, "predict": predict}
+    return {"warm": warm, "used": used, "predict": predict, "transcribe": transcribe}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
@@ -75,14 +76,17 @@ def test_an_answer_can_be_changed_and_taken_away(visit: Any, tmp_path: Path) -> 
     assert visit.console == []
 
 
-def test_stop_ends_an_answer_and_the_page_goes_on(visit: Any) -> None:
+def test_stop_ends_an_answer_and_the_page_goes_on(visit: Any, server: Any) -> None:
     page = visit.page
     visit.open_example(0)
+    visit.run()
     assert page.is_disabled("#stop")
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    model = next(child for child in children if child.cmdline()[-2:] == ["medmm.ui.tasks", "model"])
+    model.suspend()  # certainly at work when it is stopped
     page.click("#run")
-    page.wait_for_selector("#stop:not([disabled])")
-    page.click("#stop")
-    page.wait_for_selector("#answer .mm-error, #answer .mm-result")
+    page.click("#stop:not([disabled])")
+    page.wait_for_selector("#answer .mm-error:has-text('E_CANCELLED')")
     page.wait_for_selector("#stop[disabled]", state="attached")
     page.click("#run")
-    page.wait_for_selector("#answer .mm-result:has-text('Calibrated probability')")
+    page.wait_for_selector("#answer .mm-result:has-text('Calibrated probability')", timeout=60_000)

@@ -17,6 +17,7 @@ from medmm.ui.blocks import HIDDEN, STATIC
 from medmm.ui.jobs import Job
 from medmm.ui.page import Page
 from medmm.ui.speech import label, language
+from medmm.ui.tabs import dictation, values
 from medmm.ui.words import Language, say
 
 _HELD = 1800  # seconds that the server remembers what a visitor last saw
@@ -43,6 +44,8 @@ class _Parts:
     run: gr.Button
     stop: gr.Button
     answer: gr.HTML
+    heard: gr.State
+    cells: gr.State
     token: gr.State
     inspection: gr.State
     prediction: gr.State
@@ -87,15 +90,17 @@ def _inputs(page: Page, viewer: gr.HTML, facts: gr.HTML) -> _Parts:
         label=label("note"), placeholder=label("note_hint"), lines=4, max_lines=14, max_length=LIMITS.note_chars, elem_id="note"
     )
     note_facts = gr.HTML(elem_id="note-facts")
+    heard = dictation.build(page, note, _HELD)
     model = gr.Dropdown(models, value=models[0] if models else None, label=label("model"), elem_id="model")
     about = gr.HTML(elem_id="about")
+    cells = values.build(page, model, _HELD)
     with gr.Row():
         run = gr.Button(label("run"), variant="primary", elem_id="run", scale=3)
         stop = gr.Button(label("stop"), elem_id="stop", scale=1, min_width=80, interactive=False)
     return _Parts(
         viewer, facts, verdict, series, repairs, repair, uploads, examples, note, note_facts, model, about, run, stop,
-        answer=gr.HTML(elem_id="answer"), token=gr.State("", time_to_live=_HELD), inspection=gr.State(None, time_to_live=_HELD),
-        prediction=gr.State(None, time_to_live=_HELD),
+        answer=gr.HTML(elem_id="answer"), heard=heard, cells=cells, token=gr.State("", time_to_live=_HELD),
+        inspection=gr.State(None, time_to_live=_HELD), prediction=gr.State(None, time_to_live=_HELD),
     )  # fmt: skip
 
 
@@ -202,14 +207,18 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
         edited = gr.Textbox(label=label("edited_note"), lines=3, max_lines=8, max_length=LIMITS.note_chars, elem_id="edited-note")
         moved = gr.HTML(elem_id="moved")
 
-    async def run(token: str, note: str | None, model: str, request: gr.Request) -> AsyncIterator[Any]:
+    async def run(
+        token: str, note: str | None, model: str, heard: dictation.Heard | None, cells: values.Cells | None, request: gr.Request
+    ) -> AsyncIterator[Any]:
         spoken, session = language(request), str(request.session_hash)
         busy = (gr.update(interactive=False), gr.update(interactive=True))
         idle = (gr.update(interactive=True), gr.update(interactive=False))
         page.jobs.cancel(session)  # an answer that this visitor no longer waits for
         kept: tuple[Any, ...] = (gr.skip(),) * 6
         try:
-            job = page.ask(token, note, model, session)
+            typed = values.only_of(await asyncio.to_thread(page.about, model), cells)
+            sure = dictation.confidence_of(note, heard)
+            job = page.ask(token, note, model, session, confidence=sure, values=typed)
             async for told in _watched(page, job, spoken):
                 yield (told, *busy, *kept)
             prediction = job.result()
@@ -221,14 +230,16 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
         yield (html, *idle, prediction, gr.update(visible=True), *asked, note or "", "")
 
     async def what_would_change(
-        base: dict[str, Any] | None, use_scan: bool, use_note: bool, note: str | None, token: str, model: str, request: gr.Request
-    ) -> AsyncIterator[str]:
+        base: dict[str, Any] | None, use_scan: bool, use_note: bool, note: str | None, token: str, model: str,
+        cells: values.Cells | None, request: gr.Request,
+    ) -> AsyncIterator[str]:  # fmt: skip
         spoken, session = language(request), str(request.session_hash)
         if base is None:
             yield f'<p class="mm-muted">{say(spoken, "ask_first")}</p>'
             return
         try:
-            job = page.ask(token if use_scan else "", note if use_note else "", model, session)
+            typed = values.only_of(await asyncio.to_thread(page.about, model), cells)
+            job = page.ask(token if use_scan else "", note if use_note else "", model, session, values=typed)
             async for told in _watched(page, job, spoken):
                 yield told
             yield answer_views.compared(base, job.result(), spoken)
@@ -240,9 +251,9 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
 
     line: dict[str, Any] = {"concurrency_limit": 16, **_QUICK}  # the line is ours: it can be watched and left
     written = [parts.answer, parts.run, parts.stop, parts.prediction, what_if, scan, words, edited, moved]
-    parts.run.click(run, [parts.token, parts.note, parts.model], written, api_name="answer", **line)
+    parts.run.click(run, [parts.token, parts.note, parts.model, parts.heard, parts.cells], written, api_name="answer", **line)
     parts.stop.click(stop, None, None, queue=False, api_name="stop", **_QUICK)
-    asked = [parts.prediction, scan, words, edited, parts.token, parts.model]
+    asked = [parts.prediction, scan, words, edited, parts.token, parts.model, parts.cells]
     gr.on(
         [scan.input, words.input, edited.input], what_would_change, asked, moved,
         trigger_mode="always_last", api_name="what_if", **line,

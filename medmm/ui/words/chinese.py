@@ -53,7 +53,9 @@ CHINESE = {
         "此处未设置语音识别，因此没有转写任何内容。若要口述，请在启动页面时将 MEDMM_ASR 设为语音识别模型所在的文件夹；"
         "或直接输入文本。"
     ),
-    "transcribed": "由 {seconds} 秒录音转写；运行前请逐字核对。",
+    "transcribed": "由 {seconds} 秒录音转写，把握 {sure}；运行前请逐字核对。",
+    "listening": "正在听录音……",
+    "values": "该模型读取的患者数值；不知道的可留空。",
     "in_line": "排队中：前面还有 {place} 个。",
     "phase_reading": "正在读取检查 …",
     "phase_loading": "正在加载模型 …",

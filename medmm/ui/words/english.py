@@ -60,7 +60,9 @@ ENGLISH = {
         "No speech recognition is set up here, so nothing was written down from it. To have dictation, start the page with "
         "MEDMM_ASR set to the folder of a speech-recognition model; or type the note."
     ),
-    "transcribed": "Written down from {seconds} s; check every word before you run.",
+    "transcribed": "Written down from {seconds} s, {sure} sure; check every word before you run.",
+    "listening": "Listening to the recording …",
+    "values": "Patient values this model reads; leave empty what is not known.",
     # progress
     "in_line": "In line: {place} before you.",
     "phase_reading": "Reading the study …",
