@@ -69,7 +69,7 @@ def read(path: str, folder: str, public: bool = False, series: str | None = None
 
 def hear(path: str, folder: str) -> dict[str, Any]:
     """Read a recording and leave it checked in `folder`."""
-    from medmm.sources import open_study
+    from medmm.sources.opener import open_study
     from medmm.sources.spool import write_study
 
     study = open_study(None, audio=path)
