@@ -44,6 +44,9 @@ def render_card(name: str, model: ModelConfig, fitted_on: Sequence[str], calibra
         recipe = model.image.recipe
         size, spacing = " x ".join(str(n) for n in recipe.shape), " x ".join(f"{s:g}" for s in recipe.spacing)
         lines.append(f"Images: {recipe.modality} in {recipe.unit}, resampled to {size} voxels of {spacing} mm, RAS+.")
+    if model.text is not None and model.text.recipe.sections is not None:
+        read = " and ".join(name or "text under no heading" for name in model.text.recipe.sections)
+        lines.append(f"Notes: {read} alone; other sections are left out, in training and in use.")
     lines += [
         "",
         "## What it was fitted on",

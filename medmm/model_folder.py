@@ -28,6 +28,7 @@ from medmm.geometry import Grid
 from medmm.metrics.recalibration import Calibrator
 from medmm.model import ModelConfig, MultimodalClassifier
 from medmm.results import Results
+from medmm.sections import Section, SectionName
 from medmm.study import Note, Quantity, Recording, Study, Values, Volume
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.columns import TableRecipe
@@ -180,10 +181,15 @@ def _golden_study(preprocessor: Preprocessor) -> Study:
         volumes = (Volume(array, Grid(recipe.shape, np.diag([*recipe.spacing, 1.0])), recipe.unit, recipe.modality),)
     return Study(
         volumes=volumes * (1 if recipe is None else recipe.volumes),
-        note=Note(_GOLDEN_NOTE) if preprocessor.text is not None else None,
+        note=_golden_note(preprocessor.text.sections) if preprocessor.text is not None else None,
         recording=_golden_recording(preprocessor.audio.rate) if preprocessor.audio is not None else None,
         values=_golden_values(preprocessor.tabular) if preprocessor.tabular is not None else None,
     )
+
+
+def _golden_note(sections: tuple[SectionName, ...] | None) -> Note:
+    """One sentence, under a heading that is read."""
+    return Note(str(Section(sections[0] if sections else "", _GOLDEN_NOTE)))
 
 
 def _golden_recording(rate: int) -> Recording:
@@ -251,7 +257,7 @@ def _read_preprocessor(folder: Path, config: ModelConfig) -> Preprocessor:
     if config.text is not None:
         try:
             content = (folder / "tokenizer.json").read_text(encoding="utf-8")
-            readers["text"] = NoteTokenizer.from_json(content, config.text.recipe.max_tokens)
+            readers["text"] = NoteTokenizer.from_json(content, config.text.recipe)
         except (OSError, ValueError):
             msg = "Expected tokenizer.json beside a model that reads text; it is missing or unreadable."
             raise ModelError(msg) from None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 SectionName = Literal["", "indication", "technique", "comparison", "findings", "impression"]
+
+BEFORE_READING: tuple[SectionName, ...] = ("indication",)
+"""Sections written before anybody saw the images."""
 
 _EXAM = "(?:exam|examination|study|scan|procedure)"
 _HEADINGS: dict[SectionName, str] = {
@@ -53,6 +57,10 @@ class Section:
     name: SectionName
     text: str
 
+    def __str__(self) -> str:
+        """Under its standard heading, so that dividing it again finds the same section."""
+        return f"{self.name.upper()}: {self.text}" if self.name else self.text
+
 
 def split_sections(text: str) -> tuple[Section, ...]:
     """Divide a note at its headings.
@@ -68,6 +76,13 @@ def split_sections(text: str) -> tuple[Section, ...]:
     marks: list[tuple[int, int, SectionName]] = [(0, 0, ""), *headings, (len(text), len(text), "")]
     parts = (Section(name, text[begin:end].strip()) for (_, begin, name), (end, _, _) in pairwise(marks))
     return tuple(part for part in parts if part.text)
+
+
+def keep_sections(text: str, kept: Sequence[SectionName] | None) -> str:
+    """The sections of a note that may be read, each under its standard heading; all of it as it is when `kept` is None."""
+    if kept is None:
+        return text
+    return "\n".join(str(section) for section in split_sections(text) if section.name in kept)
 
 
 def _name(heading: str) -> SectionName | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 
 from medmm.errors import NonFiniteError, NotHounsfieldError, TextError, TooLargeError, ValuesError
 from medmm.geometry import Grid, reorient
-from medmm.sections import Section, split_sections
+from medmm.sections import Section, SectionName, keep_sections, split_sections
 from medmm.settings import LIMITS
 from medmm.types import AnyArray, Modality, Unit
 
@@ -119,6 +119,15 @@ class Note:
     def sections(self) -> tuple[Section, ...]:
         """The text by its headings: indication, technique, comparison, findings, impression."""
         return split_sections(self.text)
+
+    def keeping(self, sections: Sequence[SectionName] | None) -> Note:
+        """The note without other sections, and a notice that says which were left out; the same note when None."""
+        text = keep_sections(self.text, sections)
+        if text == self.text or sections is None:
+            return self
+        left = sorted({s.name or "text under no heading" for s in self.sections if s.name not in sections})
+        told = (Notice("W_NOTE_SECTIONS", f"Left out of the note, because it could state the answer: {', '.join(left)}."),)
+        return replace(self, text=text, notices=(*self.notices, *(told if left else ())))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medmm.sections import Section, split_sections
+from medmm.sections import Section, keep_sections, split_sections
 
 REPORT = """EXAM: CT chest with contrast
 CLINICAL HISTORY: 61-year-old smoker, cough.
@@ -84,3 +84,12 @@ def test_what_stands_before_the_first_heading_is_kept_and_empty_sections_are_not
 def test_no_text_takes_long(text: str) -> None:
     kept = "".join(section.text for section in split_sections(text))
     assert len(kept) <= len(text)
+
+
+def test_sections_that_are_kept_are_found_again_and_nothing_else() -> None:
+    text = "For the tumour board.\nINDICATION: Pain.\nFINDINGS: A mass.\nImpression - Cancer."
+    kept = keep_sections(text, ("indication", ""))
+    assert [(s.name, s.text) for s in split_sections(kept)] == [("", "For the tumour board."), ("indication", "Pain.")]
+    assert keep_sections(kept, ("indication", "")) == kept
+    assert keep_sections(text, None) == text
+    assert keep_sections("A mass under no heading.", ("indication",)) == ""

@@ -167,3 +167,13 @@ def test_the_summary_says_what_else_there_is_but_not_what_it_says() -> None:
     summary = study.summary()
     assert (summary["audio"], summary["values"], summary["note"]) == ({"seconds": 1.0}, ["age"], None)
     assert study.modalities == {"audio", "tabular"}
+
+
+def test_a_note_says_which_sections_were_left_out_of_it() -> None:
+    note = Note("Seen today.\nINDICATION: Pain.\nFINDINGS: A mass.")
+    kept = note.keeping(("indication",))
+    assert kept.text == "INDICATION: Pain."
+    assert [n.code for n in kept.notices] == ["W_NOTE_SECTIONS"]
+    assert "findings, text under no heading" in kept.notices[0].message
+    assert kept.keeping(("indication",)) == kept
+    assert note.keeping(None) is note

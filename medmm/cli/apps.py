@@ -14,8 +14,10 @@ app = typer.Typer(
     help=f"A patient's imaging study and note in, one calibrated probability out. {DISCLAIMER}",
 )  # fmt: skip
 eval_app = typer.Typer(no_args_is_help=True, help="Measure predictions: ours or anybody's.")
+cohort_app = typer.Typer(no_args_is_help=True, help="Cohort tables: what is wrong with them.")
 models_app = typer.Typer(no_args_is_help=True, help="Models that ship with medmm.")
 app.add_typer(eval_app, name="eval")
+app.add_typer(cohort_app, name="cohort")
 app.add_typer(models_app, name="models")
 
 Device = Literal["auto", "cpu", "cuda", "mps"]

@@ -153,19 +153,24 @@ def train(
     labels: Annotated[
         str | None, typer.Option(help="Class names in order, joined by commas; the second of two is positive.")
     ] = None,
+    task: Annotated[Path | None, typer.Option(help="Task file: its labels, tabular values and where labels come from.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any other choice of TrainConfig, as key=value.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a classifier on a cohort; run the same command again to resume."""
+    from medmm.cli.cohort import print_scan
+    from medmm.evaluation.task import Task, read_task
     from medmm.training import train as run_training
     from medmm.training.config import config_from
 
-    given = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source}
+    asked = read_task(task) if task else Task.about("")
+    given = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source, **asked.training_choices}
     config = config_from(given, settings or [])
     with progress() as on_progress:
         result = run_training(
             cohort, out, config, folds=int(folds) if folds and folds.isdigit() else folds,
-            labels=tuple(labels.split(",")) if labels else None, device=device, on_progress=on_progress,
+            labels=tuple(labels.split(",")) if labels else asked.labels or None, device=device, on_progress=on_progress,
+            on_scan=lambda scan: print_scan(scan, err=True),
         )  # fmt: skip
     if result.best_epoch < 0:
         typer.echo("This run was finished before; nothing was done.", err=True)

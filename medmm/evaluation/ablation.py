@@ -108,7 +108,12 @@ def ablate(
     task, cohort_path = resolve(Path(target))
     if plan.folds is not None:
         task = task.model_copy(update={"split": "test"})
-    cohort = read_cohort(cohort_path, labels=task.labels or None, fields=task.values)
+    config = plan.config
+    plan = replace(
+        plan, config=checked(config.to_dict() | {k: v for k, v in task.training_choices.items() if not getattr(config, k)})
+    )
+    sections = plan.config.read_sections
+    cohort = read_cohort(cohort_path, labels=task.labels or None, fields=task.values, sections=sections)
     bench = _Bench(Path(target), cohort_path, cohort, task, out, plan, device)
     with sole_user(out):
         cells = [(row, seed) for row in plan.rows for seed in plan.seeds]

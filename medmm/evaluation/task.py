@@ -22,6 +22,7 @@ from medmm.evaluation.policies import (
     ThresholdPolicy,
     Unit,
 )
+from medmm.sections import BEFORE_READING, SectionName
 from medmm.study import Quantity
 from medmm.types import Kind
 
@@ -39,6 +40,7 @@ class Task(Strict):
         cohort_sha256: Digest the table must have.
         split: Side that is scored.
         values: Columns of the cohort that hold tabular values, with unit and believable bounds.
+        labels_from: `reports` when labels were read off reports: a model trained for the task then reads the indication alone.
         unit: What one sample is, how rows are aggregated to it, and the site column.
         uncertain: What an uncertain label (`-1` or `u`) counts as.
         ablations: Arms to score beside `full`, e.g. `image`; all that are there when empty.
@@ -62,6 +64,7 @@ class Task(Strict):
     cohort_sha256: str | None = None
     split: str = "test"
     values: tuple[Quantity, ...] = ()
+    labels_from: Literal["reports"] | None = None
     unit: Unit = Unit()
     uncertain: Literal["ignore", "negative", "positive"] = "ignore"
     ablations: tuple[str, ...] = ()
@@ -124,6 +127,18 @@ class Task(Strict):
         for part, values in changes.items():
             stated[part] = stated.get(part, {}) | {key: value for key, value in values.items() if value is not None}
         return _validated(stated)
+
+    @property
+    def read_sections(self) -> tuple[SectionName, ...] | None:
+        """Sections of notes that may be read, None for all."""
+        return BEFORE_READING if self.labels_from == "reports" else None
+
+    @property
+    def training_choices(self) -> dict[str, Any]:
+        """What it says of how to train, as choices of `TrainConfig`; only those that were stated."""
+        stated = {"labels_from": self.labels_from, "tabular": tuple(q.name for q in self.values),
+                  "units": {q.name: q.unit for q in self.values}}  # fmt: skip
+        return {name: value for name, value in stated.items() if value}
 
     @property
     def digest(self) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from medmm.errors import CohortError, InputError, LeakageError
+from medmm.sections import SectionName
 from medmm.sources.dicom.repair import REPAIRS, Repair, as_repairs
 from medmm.sources.opener import Opener, open_study
 from medmm.sources.text import make_note, read_note
@@ -49,6 +50,7 @@ class Case:
         confidence: Of a note that was written down by a machine; 1 otherwise.
         series: Which series to read of each image, None by the rule; empty when the table has no such cell.
         repair: What may be mended in the images.
+        sections: Sections of the note that may be read, all when None.
     """
 
     study_id: str
@@ -63,6 +65,7 @@ class Case:
     confidence: float = 1.0
     series: tuple[str | None, ...] = ()
     repair: tuple[Repair, ...] = ()
+    sections: tuple[SectionName, ...] | None = None
 
     def open(self, opener: Opener = open_study) -> Study:
         """Read the study from disk.
@@ -89,7 +92,7 @@ class Case:
         if self.note is None:
             return None
         note = read_note(self.note) if isinstance(self.note, Path) else make_note(self.note)
-        return replace(note, confidence=self.confidence)
+        return replace(note, confidence=self.confidence).keeping(self.sections)
 
     def read_values(self) -> Values | None:
         """The tabular values alone, None when the cohort has none.
@@ -122,8 +125,9 @@ class Cohort:
 
 
 def read_cohort(
-    path: str | Path, labels: tuple[str, ...] | None = None, kind: Kind | None = None, fields: tuple[Quantity | Category, ...] = ()
-) -> Cohort:
+    path: str | Path, labels: tuple[str, ...] | None = None, kind: Kind | None = None,
+    fields: tuple[Quantity | Category, ...] = (), sections: tuple[SectionName, ...] | None = None,
+) -> Cohort:  # fmt: skip
     """Read and check a cohort table. No image is opened.
 
     Args:
@@ -132,6 +136,7 @@ def read_cohort(
             classes named like `no_x` and `x` are put in that order, others alphabetically.
         kind: Kind of task, when stated; else taken from the table.
         fields: Columns that hold tabular values, with their units and bounds or words.
+        sections: Sections of notes that may be read, all when None.
 
     Raises:
         CohortError: If the table breaks its contract.
@@ -143,7 +148,7 @@ def read_cohort(
     found_kind, found_labels = _label_space(rows, labels)
     kind, labels = kind or found_kind, labels or found_labels
     root = path.resolve().parent
-    cases = tuple(replace(_case(row, root, kind, labels), fields=fields) for row in rows)
+    cases = tuple(replace(_case(row, root, kind, labels), fields=fields, sections=sections) for row in rows)
     _refuse_leakage(cases)
     return Cohort(cases, kind, labels, hashlib.sha256(path.read_bytes()).hexdigest())
 

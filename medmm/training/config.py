@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from medmm.encoders import ENCODERS
 from medmm.errors import TaskError
 from medmm.fusion import FUSIONS
+from medmm.sections import BEFORE_READING, SectionName
 from medmm.types import MODALITIES, Modality
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -41,6 +44,8 @@ class TrainConfig:
         units: Unit of a column of numbers, where there is one.
         images: Most images of one study that are read.
         audio_seconds: Longest recording.
+        labels_from: `reports` when labels were read off reports: then only the indication of a note is read.
+        note_sections: Sections of notes that are read instead, "" for what stands under no heading.
         epochs: Most passes over the training data.
         patience: Epochs without a better validation macro-F1 after which training stops, counted once
             the learning rate has started to fall.
@@ -58,6 +63,8 @@ class TrainConfig:
         split_seed: Seed of the division of patients, so that several seeds can share one; `seed` when None.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     fusion: str = "concat"
     image_encoder: str = "resnet"
     text_encoder: str = "transformer"
@@ -70,6 +77,8 @@ class TrainConfig:
     units: dict[str, str] = field(default_factory=dict)
     images: Annotated[int, Field(ge=1)] = 4
     audio_seconds: Positive = 30.0
+    labels_from: Literal["reports"] | None = None
+    note_sections: Annotated[tuple[SectionName, ...], Field(min_length=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] = 30
     patience: Annotated[int, Field(ge=0)] = 10
     batch_size: Annotated[int, Field(ge=1)] = 8
@@ -93,6 +102,11 @@ class TrainConfig:
         """Seed of splits and folds."""
         return self.seed if self.split_seed is None else self.split_seed
 
+    @property
+    def read_sections(self) -> tuple[SectionName, ...] | None:
+        """Sections of notes that are read, None for all: findings and impression state what a report's reader saw."""
+        return self.note_sections or (BEFORE_READING if self.labels_from == "reports" else None)
+
     def encoder(self, name: Modality) -> str:
         """Name of the encoder of a modality."""
         return str(getattr(self, f"{name}_encoder"))
@@ -105,6 +119,8 @@ class TrainConfig:
 def config_from(given: dict[str, Any], settings: list[str]) -> TrainConfig:
     """Build a configuration from named values and `key=value` texts, the latter winning.
 
+    A key with dots reaches into a value, e.g. `loss_parts.text=0.2`; what stands beside it stays.
+
     Raises:
         TaskError: If a key is unknown (the message names the nearest) or a value does not fit.
     """
@@ -112,12 +128,11 @@ def config_from(given: dict[str, Any], settings: list[str]) -> TrainConfig:
     known = [f.name for f in fields(TrainConfig)]
     for setting in settings:
         key, _, text = setting.partition("=")
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            msg = f"Expected --set with one of {', '.join(known)}; got {key!r}.{hint}"
+        path = key.split(".")
+        if path[0] not in known:
+            msg = f"Expected --set with one of {', '.join(known)}; got {key!r}.{_hint(path[0], known)}"
             raise TaskError(msg)
-        values[key] = _parsed(text)
+        values = _placed({**TrainConfig().to_dict(), **values}, path, _parsed(text))
     return checked(values)
 
 
@@ -125,23 +140,69 @@ def checked(values: dict[str, Any]) -> TrainConfig:
     """Build a configuration that can be trained with.
 
     Raises:
-        TaskError: If a value does not fit, or names something that is not there.
+        TaskError: If a value does not fit, or names something that is not there; the message names the nearest.
     """
     try:
         config = TypeAdapter(TrainConfig).validate_python(values)
         FUSIONS.get(config.fusion)
-        for name, registry in ENCODERS.items():
-            registry.get(config.encoder(name))
+        encoders = {name: registry.get(config.encoder(name)) for name, registry in ENCODERS.items()}
     except KeyError as error:
         raise TaskError(*error.args) from None
     except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
+        where = "; ".join(_fault(e["loc"], e["msg"], e["type"], e["input"], e.get("ctx", {})) for e in error.errors()[:3])
         msg = f"Expected values that fit TrainConfig; these do not: {where}."
         raise TaskError(msg) from None
     if config.text_encoder == "huggingface" and config.text_source is None:
         msg = "Expected text_source with the text encoder huggingface; got none. Name a folder or a hub repository."
         raise TaskError(msg)
+    for name, options in config.encoder_options.items():
+        _refuse_unknown_options(name, encoders[name], options)
     return config
+
+
+def _refuse_unknown_options(name: Modality, encoder: Any, options: dict[str, Any]) -> None:
+    parameters = list(inspect.signature(encoder).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters[1:]]  # the first is the recipe
+    for key in options:
+        if key not in known:
+            msg = f"Expected encoder_options.{name} among {', '.join(known) or 'none'}; got {key!r}.{_hint(key, known)}"
+            raise TaskError(msg)
+
+
+def _fault(where: tuple[int | str, ...], message: str, kind: str, given: Any, context: dict[str, Any]) -> str:
+    """One value that does not fit, in words, with the nearest key or word where one is not known."""
+    path = [str(step) for step in where if step != "[key]"]
+    if kind == "unexpected_keyword_argument":
+        return f"{'.'.join(path)}: there is no such key.{_hint(path[-1], _keys_at(path[:-1]))}"
+    words = re.findall(r"'([^']*)'", context.get("expected", "")) if kind == "literal_error" else []
+    return f"{'.'.join(path)}: {message}{_hint(str(given), words)}"
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    """Keys of the record that lies there."""
+    record: Any = TrainConfig()
+    for step in path:
+        record = getattr(record, step)
+    return [f.name for f in fields(record)]
+
+
+def _hint(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _placed(values: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    """The values with one more at the end of a path of keys."""
+    key, *rest = path
+    if not rest:
+        return values | {key: value}
+    inside = values.get(key, {})
+    if not isinstance(inside, dict):
+        msg = f"Expected a key without dots, as {key} holds one value; got {'.'.join(path)!r}."
+        raise TaskError(msg)
+    return values | {key: _placed(inside, rest, value)}
 
 
 def _parsed(text: str) -> Any:

@@ -188,11 +188,15 @@ def _plan_volume(cases: Sequence[Case], config: TrainConfig, on_progress: OnProg
 
 
 def _make_tokenizer(cases: Sequence[Case], config: TrainConfig) -> NoteTokenizer:
+    notes = [text for case in cases if (text := _note_text(case))]
+    if config.read_sections is not None and not notes:
+        wanted = " or ".join(name or "no heading" for name in config.read_sections)
+        msg = f"Expected notes with text under {wanted}; no training note has any. State note_sections, or leave text out."
+        raise CohortError(msg)
     if config.text_source is not None:
         backend, _, longest = read_pretrained(config.text_source)
-        return NoteTokenizer(backend, min(config.max_tokens, longest))
-    notes = [text for case in cases if (text := _note_text(case))]
-    return NoteTokenizer.trained_on(notes, vocabulary=_VOCABULARY, max_tokens=config.max_tokens)
+        return NoteTokenizer(backend, min(config.max_tokens, longest), config.read_sections)
+    return NoteTokenizer.trained_on(notes, vocabulary=_VOCABULARY, max_tokens=config.max_tokens, sections=config.read_sections)
 
 
 def _note_text(case: Case) -> str:

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from medmm.card import render_card
 from medmm.device import choose_device
 from medmm.disk import replace_bytes
 from medmm.encoders.text import read_pretrained
-from medmm.errors import CohortError, StoreError
+from medmm.errors import CohortError, LeakageError, StoreError
+from medmm.leakage import Scan, scan_cases, warn_of_leakage
 from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.model_folder import save_model_folder
 from medmm.sources.cohort import Case, Cohort, read_cohort
@@ -31,7 +32,6 @@ from medmm.training.data import CachedSamples, Failure, cache_samples, plan_prep
 from medmm.training.fit import Examples, fit
 from medmm.training.split import folds_of, split_cases
 from medmm.transforms.batch import Preprocessor
-from medmm.transforms.text import TextRecipe
 from medmm.types import FloatArray, Modality, OnProgress
 from medmm.weights import MANIFEST
 
@@ -66,6 +66,7 @@ def train(
     labels: tuple[str, ...] | None = None,
     cache: Path | None = None,
     on_progress: OnProgress = lambda *_: None,
+    on_scan: Callable[[Scan], None] = warn_of_leakage,
 ) -> TrainResult:
     """Train a classifier on a cohort.
 
@@ -86,20 +87,27 @@ def train(
         labels: Class names in order, the positive class of a binary task second; else as found.
         cache: Folder for prepared images that several runs share and nobody removes; else one within the run, while it lasts.
         on_progress: Told how far each step is.
+        on_scan: Told before the fit what gives the answer away; what it is told is in `scan.json` and on the card too.
 
     Raises:
         CohortError, LeakageError: If the table cannot be trained on.
         StoreError: If `out` belongs to another run.
     """
     out, config = Path(out), checked((config or TrainConfig()).to_dict())
-    table = read_cohort(cohort, labels=labels, fields=tuple(Category(name, ()) for name in config.tabular))
+    columns = tuple(Category(name, ()) for name in config.tabular)
+    table = read_cohort(cohort, labels=labels, fields=columns, sections=config.read_sections)
+    if config.labels_from == "reports" and "audio" in config.modalities and any(case.audio for case in table.cases):
+        msg = (
+            "Expected no recordings with labels from reports, as they cannot be divided at headings; leave audio out of modalities."
+        )
+        raise LeakageError(msg)
     if table.kind is None:
         msg = "Expected a label column, or label__<name> columns; the cohort has none. Nothing can be learned."
         raise CohortError(msg)
     _claim_run(out, {"medmm": medmm.__version__, "cohort": table.digest, "folds": folds, "labels": list(table.labels),
                      "config": config.to_dict()})  # fmt: skip
     if not (out / MANIFEST).exists():
-        run = _Run(out, config, table, choose_device(device), cache or out / "cache", on_progress)
+        run = _Run(out, config, table, choose_device(device), cache or out / "cache", on_progress, on_scan)
         cases = tuple(c for c in table.cases if c.target is not None)
         result = run.by_split(cases) if folds is None else run.by_folds(cases, folds)
     else:
@@ -114,25 +122,26 @@ class _Run:
     """One training run: its folder, its choices and the device it computes on."""
 
     def __init__(
-        self, out: Path, config: TrainConfig, table: Cohort, device: torch.device, cache: Path, on_progress: OnProgress
-    ) -> None:
+        self, out: Path, config: TrainConfig, table: Cohort, device: torch.device, cache: Path, on_progress: OnProgress,
+        on_scan: Callable[[Scan], None],
+    ) -> None:  # fmt: skip
         assert table.kind is not None
         self.out, self.config, self.table, self.kind = out, config, table, table.kind
-        self.device, self.cache, self.on_progress = device, cache, on_progress
+        self.device, self.cache, self.on_progress, self.on_scan = device, cache, on_progress, on_scan
 
     def by_split(self, labelled: Sequence[Case]) -> TrainResult:
         """Train, stop and calibrate on the sides of one split."""
         cases = split_cases(labelled, self.config.fractions, self.config.division_seed)
         seen = [c for c in cases if c.split in ("train", "val")]
         preprocessor, kept, samples, failures = self._read([c for c in seen if c.split == "train"], seen)
-        self._write_split(cases, [str(c.split) for c in cases], kept, samples)
+        scan = self._record_sides(cases, [str(c.split) for c in cases], kept, samples)
         sides = np.array([kept_case.split for kept_case in kept])
         train_rows, val_rows = np.flatnonzero(sides == "train"), np.flatnonzero(sides == "val")
         self._refuse_too_few(train_rows, kept)
         train_set, val_set = _examples(samples, kept, train_rows), _examples(samples, kept, val_rows)
         model, best_epoch = self._fit("", preprocessor, train_set, val_set if len(val_rows) else None)
         heldout = heldout_logits(model, preprocessor, val_set, self.config.batch_size)
-        fitted_on = _fitted_on(kept, train_rows, val_rows, failures)
+        fitted_on = [*_fitted_on(kept, train_rows, val_rows, failures), scan.summary]
         self._save(model, preprocessor, heldout, train_set, split="val", fitted_on=fitted_on)
         return TrainResult(self.out, len(train_rows), len(val_rows), tuple(failures), best_epoch)
 
@@ -141,7 +150,7 @@ class _Run:
         labelled = [c for c in labelled if c.split != "test"]
         fold = folds_of(labelled, folds, self.config.division_seed)
         preprocessor, kept, samples, failures = self._read(labelled, labelled)
-        self._write_split(labelled, [f"fold {f}" for f in fold], kept, samples)
+        scan = self._record_sides(labelled, [f"fold {f}" for f in fold], kept, samples)
         fold_of_study = {c.study_id: int(f) for c, f in zip(labelled, fold, strict=True)}
         fold = np.array([fold_of_study[c.study_id] for c in kept])
         rows = np.arange(len(kept))
@@ -155,7 +164,7 @@ class _Run:
         write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, fold)
         everything = _examples(samples, kept, rows)
         model, best_epoch = self._fit("", preprocessor, everything, None)
-        fitted_on = _fitted_on(kept, rows, rows[:0], failures, folds=len(parts))
+        fitted_on = [*_fitted_on(kept, rows, rows[:0], failures, folds=len(parts)), scan.summary]
         self._save(model, preprocessor, heldout, everything, split="out-of-fold", fitted_on=fitted_on)
         return TrainResult(self.out, len(rows), 0, tuple(failures), best_epoch)
 
@@ -205,14 +214,18 @@ class _Run:
         prevalence = tuple(float(v) for v in np.nanmean(examples.target, axis=0))
         save_model_folder(self.out, model, preprocessor, calibrators, thresholds, card=card, prevalence=prevalence)
 
-    def _write_split(self, cases: Sequence[Case], sides: Sequence[str], kept: Sequence[Case], samples: CachedSamples) -> None:
-        """Who and which image stood on which side, so that an evaluation can prove that it measures on others."""
+    def _record_sides(self, cases: Sequence[Case], sides: Sequence[str], kept: Sequence[Case], samples: CachedSamples) -> Scan:
+        """Who and which image stood on which side, so that an evaluation can prove that it measures on others, and what leaks."""
         digests = {case.study_id: samples.image_sha256(index) for index, case in enumerate(kept)}
         rows = [
             {"study_id": c.study_id, "patient_id": c.patient_id, "split": s, "image_sha256": digests.get(c.study_id, "")}
             for c, s in zip(cases, sides, strict=True)
         ]
         write_csv(self.out / "split.csv", list(rows[0]), rows)
+        scan = scan_cases(cases, sides, self.kind, self.table.labels, self.config.tabular, digests)
+        replace_bytes(self.out / "scan.json", (json.dumps(scan.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
+        self.on_scan(scan)
+        return scan
 
 
 class _TensorBoard:
@@ -296,7 +309,7 @@ def _side(name: Modality, reader: Any, config: TrainConfig) -> Side[Any]:
         return Side(reader, encoder, options)
     if config.text_source is not None:
         encoder, options["config"] = "huggingface", read_pretrained(config.text_source)[1]
-    return Side(TextRecipe(reader.vocabulary_size, reader.max_tokens), encoder, options)
+    return Side(reader.recipe, encoder, options)
 
 
 def _load_text_source(model: MultimodalClassifier, source: str) -> None:

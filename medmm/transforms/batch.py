@@ -120,16 +120,25 @@ class Preprocessor:
             MissingModalityError: If the study holds nothing this model reads.
             ScopeError: If its image is of another kind.
         """
+        study, notices = self._reading_only_its_sections(study)
         usable = study.modalities & self.modalities
         if not usable:
             wanted = [in_words(name) for name in self.readers]
             got = [in_words(name) for name in MODALITIES if name in study.modalities] or ["nothing"]
             msg = f"Expected {' or '.join(wanted)}; got {' and '.join(got)}. Hand in something this model reads."
+            msg = " ".join([msg, *(notice.message for notice in notices)])
             raise MissingModalityError(msg)
         read = {name: reader.read(study) for name, reader in self.readers.items() if name in usable}
+        notices += [notice for _, told in read.values() for notice in told]
         note = study.note if "text" in read else None
         trust: dict[Modality, float] = {"text": note.confidence} if note is not None and note.confidence < 1 else {}
-        return Sample({name: tensors for name, (tensors, _) in read.items()}, trust), [n for _, told in read.values() for n in told]
+        return Sample({name: tensors for name, (tensors, _) in read.items()}, trust), notices
+
+    def _reading_only_its_sections(self, study: Study) -> tuple[Study, list[Notice]]:
+        if study.note is None or self.text is None:
+            return study, []
+        kept = study.note.keeping(self.text.sections)
+        return replace(study, note=kept), list(kept.notices[len(study.note.notices) :])
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Stack samples; what no sample has takes no room."""

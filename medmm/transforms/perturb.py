@@ -143,8 +143,7 @@ def _sections(note: Note, level: float, rng: np.random.Generator) -> Note:
     """A share of the sections left out, heading and all."""
     sections = note.sections
     kept = rng.random(len(sections)) >= level
-    named = [f"{s.name.upper()}: {s.text}" if s.name else s.text for s, keep in zip(sections, kept, strict=True) if keep]
-    return Note("\n".join(named))
+    return Note("\n".join(str(s) for s, keep in zip(sections, kept, strict=True) if keep))
 
 
 def _no_note(_note: Note, _level: float, _rng: np.random.Generator) -> Note:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
+from medmm.sections import SectionName, keep_sections
 from medmm.study import Notice, Study
 
 PAD, UNKNOWN, START, END, MASK, NUMBER = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[NUM]"
@@ -51,12 +52,14 @@ class TextRecipe:
     Attributes:
         vocabulary: Token ids.
         max_tokens: Longest input.
+        sections: Sections of a note that are read, all when None.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     vocabulary: int
     max_tokens: int = 256
+    sections: tuple[SectionName, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +149,12 @@ class NoteTokenizer:
     Args:
         tokenizer: A `tokenizers.Tokenizer`; with a `[NUM]` token numbers are replaced by it.
         max_tokens: Longest input; longer notes are cut at the end and say so.
+        sections: Sections of a note that are read, all when None.
     """
 
-    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+    def __init__(self, tokenizer: Any, max_tokens: int, sections: tuple[SectionName, ...] | None = None) -> None:
         self._tokenizer = tokenizer
-        self.max_tokens = max_tokens
+        self.max_tokens, self.sections = max_tokens, sections
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._number_token = tokenizer.token_to_id(NUMBER) is not None
@@ -161,6 +165,11 @@ class NoteTokenizer:
     def vocabulary_size(self) -> int:
         """Number of token ids."""
         return int(self._tokenizer.get_vocab_size())
+
+    @property
+    def recipe(self) -> TextRecipe:
+        """What the encoder needs to know."""
+        return TextRecipe(self.vocabulary_size, self.max_tokens, self.sections)
 
     @property
     def pad_id(self) -> int:
@@ -175,14 +184,16 @@ class NoteTokenizer:
         return str(self._tokenizer.to_str())
 
     @classmethod
-    def from_json(cls, content: str, max_tokens: int) -> NoteTokenizer:
-        """Rebuild from `to_json`."""
+    def from_json(cls, content: str, recipe: TextRecipe) -> NoteTokenizer:
+        """Rebuild from `to_json` and `recipe`."""
         from tokenizers import Tokenizer
 
-        return cls(Tokenizer.from_str(content), max_tokens)
+        return cls(Tokenizer.from_str(content), recipe.max_tokens, recipe.sections)
 
     @classmethod
-    def trained_on(cls, notes: Iterable[str], *, vocabulary: int, max_tokens: int) -> NoteTokenizer:
+    def trained_on(
+        cls, notes: Iterable[str], *, vocabulary: int, max_tokens: int, sections: tuple[SectionName, ...] | None = None
+    ) -> NoteTokenizer:
         """A lower-case WordPiece vocabulary learned from these notes; needs no download.
 
         The same notes give the same vocabulary, which a resumed training relies on.
@@ -198,7 +209,7 @@ class NoteTokenizer:
             single=f"{START} $A {END}",
             special_tokens=[(START, tokenizer.token_to_id(START)), (END, tokenizer.token_to_id(END))],
         )
-        return cls(tokenizer, max_tokens)
+        return cls(tokenizer, max_tokens, sections)
 
     def encode(self, note: str) -> tuple[Tokens, list[Notice]]:
         """Tokenise one note.
@@ -242,6 +253,7 @@ class NoteTokenizer:
 
     def used_text(self, note: str) -> str:
         """The part of the note the model reads, numbers normalised."""
+        note = keep_sections(note, self.sections)
         reading = read_numbers(note)
         masked = read_numbers(note, as_token=self._number_token)
         offsets = self._tokenizer.encode(masked.text).offsets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,42 @@ def test_a_misspelt_part_is_answered_with_the_nearest_before_anything_is_read(wr
 
 
 @pytest.mark.parametrize(
+    ("wrong", "near"),
+    [("loss_parts.txt=1", "text"), ('loss_parts={"fusd": 1}', "fused"), ('modalities=["imgae"]', "image"),
+     ('encoder_options={"audo": {}}', "audio"), ("encoder_options.text.dept=2", "depth"), ("precision=bf61", "bf16"),
+     ("class_weights=balancd", "balanced"), ("labels_from=report", "reports"), ('note_sections=["indications"]', "indication")],
+)  # fmt: skip
+def test_a_misspelt_word_within_a_choice_is_answered_with_the_nearest(wrong: str, near: str) -> None:
+    with pytest.raises(TaskError, match=f"Did you mean {near}\\?"):
+        config_from({}, [wrong])
+
+
+def test_a_key_with_dots_changes_one_value_and_leaves_those_beside_it() -> None:
+    config = config_from({}, ["loss_parts.text=0.2", "encoder_options.text.depth=1"])
+    assert config.loss_parts == TrainConfig().loss_parts | {"text": 0.2}
+    assert config.encoder_options == {"text": {"depth": 1}}
+
+
+def test_a_key_with_dots_into_a_single_value_is_refused() -> None:
+    with pytest.raises(TaskError, match="epochs holds one value"):
+        config_from({}, ["epochs.image=3"])
+
+
+def test_a_record_with_an_unknown_key_is_refused() -> None:
+    with pytest.raises(TaskError, match="Did you mean epochs"):
+        checked({"epoch": 3})
+
+
+@pytest.mark.parametrize(
+    ("choices", "read"),
+    [({}, None), ({"labels_from": "reports"}, ("indication",)), ({"note_sections": ["findings"]}, ("findings",)),
+     ({"labels_from": "reports", "note_sections": ["indication", ""]}, ("indication", ""))],
+)  # fmt: skip
+def test_labels_from_reports_leave_the_indication_alone_unless_told_otherwise(choices: Any, read: Any) -> None:
+    assert checked(choices).read_sections == read
+
+
+@pytest.mark.parametrize(
     "setting",
     [
         "epochs=0",
@@ -58,6 +95,7 @@ def test_a_misspelt_part_is_answered_with_the_nearest_before_anything_is_read(wr
         'loss_parts={"text": -1}',
         "augment=perhaps",
         "text_encoder=huggingface",
+        "note_sections=[]",
     ],
 )
 def test_a_value_that_cannot_be_trained_with_is_refused(setting: str) -> None:

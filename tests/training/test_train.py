@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from medmm import open_study
-from medmm.errors import CohortError, LeakageError, ModelError, StoreError, TaskError
+from medmm.errors import CohortError, LeakageError, MissingModalityError, ModelError, StoreError, TaskError
 from medmm.inference import Predictor
+from medmm.leakage import LeakageWarning, Scan
 from medmm.metrics.recalibration import fit_calibrator
 from medmm.training import TrainConfig, train
 
@@ -65,7 +66,7 @@ def test_the_run_folder_is_a_model_folder_with_a_record_and_nothing_left_over(ru
     assert Predictor.load(run, "cpu").labels == LABELS
     assert json.loads((run / "train.json").read_text())["config"] == json.loads(json.dumps(text_only.to_dict()))
     names = {p.name for p in run.iterdir()}
-    assert names == {*PRODUCTS, "sha256.json", "card.md", "train.json", "failures.csv", "tensorboard"}
+    assert names == {*PRODUCTS, "sha256.json", "card.md", "train.json", "failures.csv", "scan.json", "tensorboard"}
     assert rows_of(run / "failures.csv") == []
 
 
@@ -401,3 +402,63 @@ def test_a_cohort_of_pictures_is_learned_too(note_rows: Any, write_cohort: Any, 
     predictor = Predictor.load(done.folder, "cpu")
     bright = [predictor.predict(open_study(row["image"])).answer.probabilities["large"] for row in rows[-6:]]
     assert min(bright[1::2]) > max(bright[::2])
+
+
+def report(row: dict[str, Any]) -> str:
+    """The row's note as an indication, above a reading that states the label."""
+    return f"INDICATION: {row['note']}\nFINDINGS: {'Malignant' if row['label'] == 'large' else 'Benign'} lesion."
+
+
+@pytest.fixture(scope="module")
+def report_cohort(note_rows: Any, write_cohort: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [row | {"note": report(row)} for row in note_rows(80)]
+    path: Path = write_cohort(tmp_path_factory.mktemp("reports"), rows)
+    return path
+
+
+def test_with_labels_from_reports_findings_are_read_neither_in_training_nor_in_use(
+    report_cohort: Path, text_only: TrainConfig, tmp_path: Path
+) -> None:
+    found: list[Scan] = []
+    train(report_cohort, tmp_path / "run", replace(text_only, labels_from="reports"), labels=LABELS, on_scan=found.append)
+    predictor = Predictor.load(tmp_path / "run", "cpu")
+    indication = "INDICATION: 61-year-old. Lesion of 2.0 cm."
+    short = predictor.predict(open_study(None, indication))
+    whole = predictor.predict(open_study(None, f"{indication}\nFINDINGS: Malignant lesion."))
+    assert whole.answer.logits == short.answer.logits
+    assert "alignant" not in str(whole.text_used)
+    assert [n.code for n in whole.notices if n.code not in {n.code for n in short.notices}] == ["W_NOTE_SECTIONS"]
+    vocabulary = json.loads((tmp_path / "run" / "tokenizer.json").read_text())["model"]["vocab"]
+    assert {"lesion", "malignant", "benign"} & set(vocabulary) == {"lesion"}
+    assert "Notes: indication alone" in (tmp_path / "run" / "card.md").read_text()
+    assert not found[0].giveaways
+    with pytest.raises(MissingModalityError):
+        predictor.predict(open_study(None, "Malignant lesion under no heading."))
+
+
+def test_the_whole_report_is_read_when_the_config_says_so_and_the_scan_tells_what_it_gives_away(
+    report_cohort: Path, text_only: TrainConfig, tmp_path: Path
+) -> None:
+    config = replace(text_only, epochs=1, labels_from="reports", note_sections=("indication", "findings"))
+    with pytest.warns(LeakageWarning, match="2 of"):
+        train(report_cohort, tmp_path / "run", config, labels=LABELS)
+    scan = json.loads((tmp_path / "run" / "scan.json").read_text())
+    assert {g["name"] for g in scan["giveaways"]} == {"malignant", "benign"}
+    card = (tmp_path / "run" / "card.md").read_text()
+    assert "Leakage scan: 2 of" in card
+    assert "alignant" not in card
+
+
+def test_notes_without_an_indication_are_refused_when_labels_come_from_reports(
+    note_cohort: Path, text_only: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(CohortError, match="under indication"):
+        train(note_cohort, tmp_path / "run", replace(text_only, labels_from="reports"), labels=LABELS)
+
+
+def test_recordings_are_refused_when_labels_come_from_reports(
+    note_rows: Any, write_cohort: Any, text_only: TrainConfig, tmp_path: Path
+) -> None:
+    cohort = write_cohort(tmp_path, note_rows(40, audio=lambda _: "said.wav"))
+    with pytest.raises(LeakageError, match="leave audio out"):
+        train(cohort, tmp_path / "run", replace(text_only, labels_from="reports"), labels=LABELS)

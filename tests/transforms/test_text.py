@@ -123,7 +123,7 @@ def test_another_script_is_told(tokenizer: NoteTokenizer) -> None:
 
 
 def test_a_tokenizer_survives_json(tokenizer: NoteTokenizer) -> None:
-    again = NoteTokenizer.from_json(tokenizer.to_json(), tokenizer.max_tokens)
+    again = NoteTokenizer.from_json(tokenizer.to_json(), tokenizer.recipe)
     assert again.vocabulary_size == tokenizer.vocabulary_size
     for note in NOTES[:4]:
         one, other = tokenizer.encode(note)[0], again.encode(note)[0]
