@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Literal, NamedTuple
@@ -21,6 +20,7 @@ from medmm.deid.burned_in import burned_in
 from medmm.deid.profile import PROFILE_NAME, TEXT, Rule, is_public_scheme, rule_for, vr_of
 from medmm.deid.pseudonym import Pseudonyms
 from medmm.errors import PhiError
+from medmm.hush import hushed
 
 DUMMY = "ANONYMIZED"
 _DUMMIES: dict[str, Any] = {
@@ -82,7 +82,7 @@ class Deidentifier:
         Raises:
             PhiError: If its pixels may show text and the policy does not allow that.
         """
-        with warnings.catch_warnings(action="ignore"):  # they hold values
+        with hushed():
             self._deidentify(dataset)
 
     def _deidentify(self, dataset: Any) -> None:
@@ -167,7 +167,7 @@ class Deidentifier:
 def to_bytes(dataset: Any) -> bytes:
     """The file: zero preamble, new file meta, the transfer syntax it came in."""
     out = io.BytesIO()
-    with warnings.catch_warnings(action="ignore"):  # they hold values
+    with hushed():
         pydicom.dcmwrite(out, dataset, enforce_file_format=False)
     return out.getvalue()
 

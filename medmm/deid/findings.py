@@ -6,7 +6,6 @@ nobody listed, or how rare a patient is.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, MutableSequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from medmm.deid.burned_in import burned_in
 from medmm.deid.note import find_identifiers
 from medmm.deid.profile import DATES, profile, vr_of
+from medmm.hush import hushed
 
 _DIRECT = {
     "patient name": ("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "ResponsiblePerson"),
@@ -62,7 +62,7 @@ def check_header(dataset: Any) -> tuple[Finding, ...]:
     Args:
         dataset: As `pydicom.dcmread` returned it; pixels may be absent.
     """
-    with warnings.catch_warnings(action="ignore"):  # they hold values
+    with hushed():
         return tuple(sorted(_findings(dataset)))
 
 
@@ -80,7 +80,7 @@ def check_note(text: str, known: Iterable[str] = ()) -> tuple[Finding, ...]:
 def known_identifiers(dataset: Any) -> tuple[str, ...]:
     """Names and numbers of a header, to be searched for in the note that comes with it."""
     keywords = ("PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "StudyInstanceUID", "RequestedProcedureID")
-    with warnings.catch_warnings(action="ignore"):  # they hold values
+    with hushed():
         values = [v for keyword in keywords for v in _values(dataset.get(keyword))]
         people = [v for tag in sorted(dataset.keys()) if vr_of(dataset, tag) == "PN" for v in _values(dataset[tag].value)]
     return tuple(sorted({v.replace("^", " ").strip() for v in (*values, *people)} - {""}))

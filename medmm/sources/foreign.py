@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from medmm.errors import BudgetError, CorruptError, MedmmError
+from medmm.hush import hushed
 
 
 @contextmanager
@@ -22,8 +22,7 @@ def foreign_bytes(message: str) -> Iterator[None]:
         CorruptError: For anything else.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with hushed():
             yield
     except MedmmError:
         raise

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from typing import Any, BinaryIO
 
 from medmm.errors import TooLargeError, TruncatedError
+from medmm.hush import hushed
 from medmm.settings import LIMITS
 from medmm.sources.archive import Entry
 
@@ -56,7 +57,7 @@ def open_dicom(entry: Entry) -> BinaryIO:
     from pydicom.filereader import _read_file_meta_info, read_preamble  # only pydicom itself knows what it will take as deflated
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    with ExitStack() as closing:
+    with ExitStack() as closing, hushed():
         file = closing.enter_context(entry.open())
         preamble = read_preamble(file, force=True)
         meta = _read_file_meta_info(file)

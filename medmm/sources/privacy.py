@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from medmm.deid.findings import Finding, check_header, check_note, known_identif
 from medmm.deid.note import scrub_note
 from medmm.disk import appearing, replace_bytes
 from medmm.errors import CorruptError, MedmmError, NoImageError
+from medmm.hush import hushed
 from medmm.sources.archive import Entry, open_entries
 from medmm.sources.inflate import open_dicom
 from medmm.sources.sniff import sort_by_kind
@@ -79,7 +79,7 @@ def deidentify(
             raise NoImageError(msg)
         writing = _Writing(folder, deidentifier)
         for done, entry in enumerate(dicom, start=1):
-            with warnings.catch_warnings(action="ignore"):  # they hold values
+            with hushed():
                 writing.add(entry)
             on_progress("removing identifiers", done, len(dicom))
         left_out = writing.left_out + Counter({"not DICOM": len(entries) - len(dicom)})
@@ -108,7 +108,7 @@ def check_phi(path: str | os.PathLike[str] | None = None, note: str | None = Non
     counts: Counter[Finding] = Counter()
     known: set[str] = set()
     if path is not None:
-        with open_entries(path) as entries, warnings.catch_warnings(action="ignore"):  # they hold values
+        with open_entries(path) as entries, hushed():
             for entry in sort_by_kind(entries)["dicom"]:
                 found, identifiers = _look(entry)
                 counts.update(found)

@@ -125,7 +125,7 @@ class Page:
 
     def read(
         self, token: str, session: str, language: Language = "en", *, series: str | None = None, repair: Sequence[str] = (),
-        keep: bool = False,
+        keep: bool = False, inspection: dict[str, Any] | None = None,
     ) -> Opened:  # fmt: skip
         """Viewer, facts and a fresh token of one series of an upload.
 
@@ -136,13 +136,16 @@ class Page:
             series: As for `open_study`.
             repair: As for `open_study`.
             keep: Whether the upload stays, so that another series can be read from it; else it goes.
+            inspection: What `inspect` said of it.
 
         Raises:
             NoImageError: If it is no longer there.
         """
         path = _uploaded(self.sessions.find(token, session))
         token, folder = self.sessions.renew(token, session)
-        return self._read(token, folder, path, language, keep=keep, series=series, repair=list(repair))
+        identifiers = inspection["identifiers"] if inspection else None
+        how: dict[str, Any] = {"series": series, "repair": list(repair), "identifiers": identifiers}
+        return self._read(token, folder, path, language, keep=keep, **how)
 
     def _read(
         self, token: str, folder: Path, path: Path, language: Language, *, keep: bool = False, **how: Any

@@ -36,7 +36,10 @@ def inspect(path: str, public: bool = False, repair: Sequence[str] = ()) -> dict
     return {**inspection.to_dict(), "identifiers": _named_in(path, public)}
 
 
-def read(path: str, folder: str, public: bool = False, series: str | None = None, repair: Sequence[str] = ()) -> dict[str, Any]:
+def read(
+    path: str, folder: str, public: bool = False, series: str | None = None, repair: Sequence[str] = (),
+    identifiers: Sequence[str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Open a study, leave it checked in `folder`, and describe it.
 
     Args:
@@ -45,6 +48,7 @@ def read(path: str, folder: str, public: bool = False, series: str | None = None
         public: Whether what names the patient is refused.
         series: As for `open_study`.
         repair: As for `open_study`.
+        identifiers: What `inspect` found in these files, so that no header is searched twice; None to search them now.
 
     Raises:
         PhiError: If its files name the patient and others than its owner use this page.
@@ -55,7 +59,7 @@ def read(path: str, folder: str, public: bool = False, series: str | None = None
     from medmm.ui.pack import write_pack
 
     study = open_study(path, series=series, repair=repair)
-    named = ", ".join(_named_in(path, public))
+    named = ", ".join(_named_in(path, public) if identifiers is None else _allowed(identifiers, public))
     if named:
         message = f"The files name their patient ({named}). Nothing of that is kept here; `medmm deid` removes it from the files."
         study = study.with_notices(Notice("W_IDENTIFIERS", message))
@@ -166,8 +170,11 @@ def _named_in(path: str, public: bool) -> list[str]:
 
 def _kinds(findings: Iterable[Finding], public: bool) -> list[str]:
     """Kinds of what alone can identify the patient; refused where others use the page."""
-    named = sorted({f.kind for f in findings if f.direct})
-    return _refuse(", ".join(named)) if named and public else named
+    return _allowed(sorted({f.kind for f in findings if f.direct}), public)
+
+
+def _allowed(named: Sequence[str], public: bool) -> list[str]:
+    return _refuse(", ".join(named)) if named and public else list(named)
 
 
 def _refuse(named: str) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,12 @@ def test_a_deflated_series_is_read_like_a_plain_one(ct: Any, save: Any) -> None:
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     deflated = open_study(save(slices, "deflated")).volumes[0]
     np.testing.assert_array_equal(plain.array, deflated.array)
+
+
+def test_no_warning_tells_a_value_of_the_header(deflated: bytes) -> None:
+    content = deflated.replace(b"1.2.840.10008.1.2.1.99", b"SECRET.10008.1.2.1.99\0")
+    assert content != deflated
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        open_dicom(entry_of(content)).close()
+    assert [str(w.message) for w in said] == []

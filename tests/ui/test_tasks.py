@@ -81,6 +81,18 @@ def test_files_that_name_the_patient_are_told_of_without_the_name(named_slice: P
     assert "SECRET" not in json.dumps(told) + (tmp_path / "study.json").read_text()
 
 
+def test_what_was_found_before_is_told_and_not_looked_for_again(named_slice: Path, tmp_path: Path) -> None:
+    found = tasks.inspect(str(named_slice))["identifiers"]
+    again = tasks.read(str(named_slice), str(tmp_path), identifiers=found)
+    assert again == tasks.read(str(named_slice), str(tmp_path))
+    unlooked = tasks.read(str(named_slice), str(tmp_path), identifiers=[])
+    assert [w for w in again["warnings"] if w not in unlooked["warnings"]] == [
+        w for w in again["warnings"] if w["code"] == "W_IDENTIFIERS"
+    ]
+    with pytest.raises(PhiError, match="patient name"):
+        tasks.read(str(named_slice), str(tmp_path), public=True, identifiers=["patient name"])
+
+
 def test_a_public_page_keeps_nothing_of_files_or_notes_that_name_the_patient(named_slice: Path, tmp_path: Path) -> None:
     with pytest.raises(PhiError, match="patient name"):
         tasks.read(str(named_slice), str(tmp_path), public=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path, PurePosixPath
 
+from medmm.hush import hushed
 from medmm.sources.archive import Entry
 
 _NAMES = ("DICOMDIR", "DIRFILE")  # the second is what some archives call it
@@ -40,8 +40,7 @@ def _listed(entry: Entry) -> set[str]:
     if entry.size > _LARGEST:
         return set()
     try:
-        with entry.open() as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with entry.open() as file, hushed():
             records = pydicom.dcmread(file, specific_tags=["DirectoryRecordSequence"]).get("DirectoryRecordSequence") or ()
             parts = [record.get("ReferencedFileID") for record in records]
     except Exception:  # foreign bytes: an index that cannot be read lists nothing, its files are read for themselves

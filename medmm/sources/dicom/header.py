@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 from medmm.errors import InputError
+from medmm.hush import hushed
 from medmm.sources.archive import Entry
 from medmm.sources.dicom.kind import aside, is_lossy, modality_of
 from medmm.sources.dicom.tags import WANTED, Header
@@ -128,8 +128,7 @@ def parse(entry: Entry) -> tuple[Header, Any, Entry]:
     """
     import pydicom
 
-    with open_dicom(entry) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with open_dicom(entry) as file, hushed():
         dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(WANTED), force=True)
         implicit, little = dataset.original_encoding
         stated = str(dataset.file_meta.get("TransferSyntaxUID", "") or "")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from medmm.errors import BudgetError, InputError, MedmmError, NoImageError, RemoteError, TooLargeError
+from medmm.hush import hushed
 from medmm.optional import require
 from medmm.settings import LIMITS
 from medmm.sources.pacs.pull import SECONDS, FoundStudy, Query, found_study
@@ -77,7 +77,7 @@ class DicomWeb:
         """Turn whatever goes wrong, whose words hold addresses and identifiers, into one typed error without them."""
         requests = require("requests", "DICOMweb", "pacs")
         try:
-            with warnings.catch_warnings(action="ignore"):
+            with hushed():
                 yield
         except MedmmError:
             raise

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from medmm.errors import InputError, MedmmError, RemoteError
+from medmm.hush import hushed
 from medmm.optional import require
 from medmm.sources.pacs.pull import FoundStudy, Query, found_study, is_uid
 
@@ -179,7 +179,7 @@ def _refuse_failure(status: Any) -> None:
 def _typed() -> Iterator[None]:
     """Turn whatever goes wrong, whose words may hold addresses and identifiers, into one typed error without them."""
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with hushed():
             yield
     except MedmmError:
         raise

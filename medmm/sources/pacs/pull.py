@@ -11,7 +11,6 @@ import io
 import re
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Protocol
 
 from medmm.disk import appearing, replace_bytes
 from medmm.errors import InputError, MedmmError, NoImageError, RemoteError, TooLargeError
+from medmm.hush import hushed
 from medmm.settings import LIMITS
 
 SECONDS = 600.0
@@ -224,7 +224,7 @@ def _identity(content: bytes) -> tuple[str, str]:
     import pydicom
 
     try:
-        with warnings.catch_warnings(action="ignore"):  # they hold values
+        with hushed():
             header = pydicom.dcmread(io.BytesIO(content), specific_tags=_IDENTITY, stop_before_pixels=True)
             return str(header.get("StudyInstanceUID", "")), str(header.get("SOPInstanceUID", ""))
     except Exception:  # foreign bytes: whatever the parser throws means the same thing

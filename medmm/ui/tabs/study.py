@@ -158,7 +158,7 @@ def _upload(page: Page) -> Any:
             if keep:
                 verdict += f'<p class="mm-muted">{say(spoken, "choose")}</p>'
             chosen = next((i for _, i in named if inspection["found"][i]["chosen"]), None)
-            opened = page.read(token, session, spoken, keep=keep)
+            opened = page.read(token, session, spoken, keep=keep, inspection=inspection)
             yield (*_opened(*opened, verdict, inspection if keep else None, chosen), *cleared)
         except MedmmError as error:
             page.sessions.wipe(session)
@@ -177,7 +177,8 @@ def _choose(page: Page) -> Any:
         marked = {**(inspection or {}), "found": found}
         repair = [name for name, wanted in zip(REPAIRS, mended, strict=True) if wanted]
         try:
-            opened = page.read(token, session, spoken, series=names.get(index or 0), repair=repair, keep=True)
+            name = names.get(index or 0)
+            opened = page.read(token, session, spoken, series=name, repair=repair, keep=True, inspection=inspection)
         except MedmmError as error:
             return None, views.failure(error.code, error.message, spoken), token, gr.skip(), inspection, ""
         return (*opened, study_views.verdict(marked, spoken), marked, "")
