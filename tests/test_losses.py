@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from medmm.heads import Logits
-from medmm.losses import class_weights, classification_loss, total_loss
+from medmm.losses import class_weights, classification_loss, distillation_loss, total_loss
 
 NAN = float("nan")
 HARD = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
@@ -96,3 +96,42 @@ def test_balanced_weights_are_scikit_learns() -> None:
 def test_multilabel_weights_are_negatives_over_positives_among_the_known() -> None:
     target = torch.tensor([[1.0, 0.0, 0.0], [0.0, NAN, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     assert class_weights("multilabel", target).tolist() == pytest.approx([3, 0.5, 3])  # a label never seen counts as seen once
+
+
+TAUGHT = torch.tensor([[0.9, 0.1], [0.2, 0.8], [NAN, NAN]])
+
+
+def softened(p: list[float], temperature: float) -> list[float]:
+    powers = [x ** (1 / temperature) for x in p]
+    return [x / sum(powers) for x in powers]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+def test_distillation_is_the_divergence_of_softened_answers_times_the_square_of_the_temperature(temperature: float) -> None:
+    expected = 0.0
+    for taught, logits in zip(TAUGHT[:2].tolist(), FUSED[:2].tolist(), strict=True):
+        soft = softened(taught, temperature)
+        own = softened([math.exp(z) for z in logits], temperature)
+        expected += temperature**2 * sum(p * math.log(p / q) for p, q in zip(soft, own, strict=True)) / 2
+    assert float(distillation_loss("binary", FUSED[:3], TAUGHT, temperature)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_each_label_of_a_multilabel_teacher_is_a_distribution_over_yes_and_no() -> None:
+    taught, logits, t = torch.tensor([[0.9, 0.3]]), torch.tensor([[1.0, -2.0]]), 3.0
+    expected = 0.0
+    for p, z in zip(taught[0].tolist(), logits[0].tolist(), strict=True):
+        soft, own = softened([p, 1 - p], t), softened([math.exp(z), 1.0], t)
+        expected += t**2 * sum(a * math.log(a / b) for a, b in zip(soft, own, strict=True)) / 2
+    assert float(distillation_loss("multilabel", logits, taught, t)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_a_student_that_says_what_its_teacher_says_has_nothing_to_learn(kind: str) -> None:
+    taught = torch.tensor([[0.7, 0.2, 0.1], [0.0, 0.0, 1.0]])
+    certain = taught.clamp(1e-6, 1 - 1e-6)
+    logits = (certain.log() if kind == "multiclass" else torch.logit(certain)).requires_grad_()
+    loss = distillation_loss(kind, logits, taught, 2.0)  # type: ignore[arg-type]
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
+    assert logits.grad is not None
+    assert float(logits.grad.abs().max()) < 1e-4

@@ -8,14 +8,28 @@ or SIGTERM, and the same command goes on from there.
 from __future__ import annotations
 
 # each adds its commands
-from medmm.cli import ablate, cohort, dictation, eval_report, eval_run, eval_score, eval_store, models, pacs, privacy, space, study
+from medmm.cli import (
+    ablate,
+    cohort,
+    dictation,
+    distill,
+    eval_report,
+    eval_run,
+    eval_score,
+    eval_store,
+    models,
+    pacs,
+    privacy,
+    space,
+    study,
+)
 from medmm.cli.apps import app
 from medmm.cli.console import INTERNAL, fail, unexpected
 from medmm.errors import MedmmError
 
 __all__ = [
-    "ablate", "app", "cohort", "dictation", "eval_report", "eval_run", "eval_score", "eval_store", "main", "models", "pacs",
-    "privacy", "space", "study",
+    "ablate", "app", "cohort", "dictation", "distill", "eval_report", "eval_run", "eval_score", "eval_store", "main", "models",
+    "pacs", "privacy", "space", "study",
 ]  # fmt: skip
 
 

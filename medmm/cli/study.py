@@ -15,6 +15,7 @@ from medmm.prediction import DISCLAIMER
 
 if TYPE_CHECKING:
     from medmm.sources.inspection import Found
+    from medmm.training.train import TrainResult
 
 RepairOption = Annotated[
     list[str] | None,
@@ -172,11 +173,16 @@ def train(
             labels=tuple(labels.split(",")) if labels else asked.labels or None, device=device, on_progress=on_progress,
             on_scan=lambda scan: print_scan(scan, err=True),
         )  # fmt: skip
+    say_trained(result)
+    exit_if_failed(len(result.failures))
+
+
+def say_trained(result: TrainResult) -> None:
+    """Say what a training run came to."""
     if result.best_epoch < 0:
         typer.echo("This run was finished before; nothing was done.", err=True)
     else:
         typer.echo(f"Model folder ready: {result.n_train} training and {result.n_val} validation studies.", err=True)
-    exit_if_failed(len(result.failures))
 
 
 @app.command()

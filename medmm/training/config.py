@@ -57,6 +57,8 @@ class TrainConfig:
         max_tokens: Longest note.
         width: Channels in which modalities meet; a multiple of the 4 attention heads.
         augment: Whether training images are varied.
+        distill_temperature: How far `medmm distill` softens teacher and student.
+        distill_weight: Share of the teacher's word in the loss beside the labels.
         fractions: Shares of patients for train, val and test when the cohort states no split.
         precision: `bf16` mixed precision, `fp32`, or `auto`: bf16 on CUDA devices that have it.
         seed: Seed of every random choice.
@@ -92,6 +94,8 @@ class TrainConfig:
     max_tokens: Annotated[int, Field(ge=8)] = 256
     width: Annotated[int, Field(ge=4, multiple_of=4)] = 128
     augment: bool = True
+    distill_temperature: Positive = 2.0
+    distill_weight: Share = 0.7
     fractions: tuple[Positive, Share, Share] = (0.6, 0.15, 0.25)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0

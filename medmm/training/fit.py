@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medmm.losses import class_weights, total_loss
+from medmm.losses import class_weights, distillation_loss, over_parts, total_loss
 from medmm.metrics import Scores, decide, point
 from medmm.metrics.thresholds import best_thresholds
 from medmm.model import MultimodalClassifier
@@ -28,10 +28,12 @@ class Examples:
     Attributes:
         samples: Network-ready studies.
         target: (n, K), NaN where unknown.
+        taught: (n, K) probabilities of a teacher, NaN rows where it has none; None without a teacher.
     """
 
     samples: Sequence[Sample]
     target: FloatArray
+    taught: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -114,6 +116,7 @@ class _Supervised:
         kind = model.config.kind
         balanced = config.class_weights == "balanced"
         self.class_weight = class_weights(kind, self.target) if balanced else torch.ones(train.target.shape[1], device=model.device)
+        self.taught = None if train.taught is None else torch.from_numpy(train.taught).float().to(model.device)
         self.augment: ImageAugmentation | None = None
 
     def __len__(self) -> int:
@@ -128,10 +131,15 @@ class _Supervised:
         """Of these cases."""
         samples = [_varied(self.train.samples[i], self.augment) for i in chosen]
         batch = self.preprocessor.collate(samples).to(self.model.device)
-        return total_loss(
-            self.model.config.kind, self.model(batch), self.target[chosen], batch.present, self.class_weight,
-            self.config.loss_parts, self.config.smoothing,
-        )  # fmt: skip
+        kind, logits, parts = self.model.config.kind, self.model(batch), self.config.loss_parts
+        loss = total_loss(kind, logits, self.target[chosen], batch.present, self.class_weight, parts, self.config.smoothing)
+        if self.taught is None:
+            return loss
+        taught, temperature = self.taught[chosen], self.config.distill_temperature
+        word = over_parts(
+            logits, batch.present, parts, lambda predicted, rows: distillation_loss(kind, predicted, taught[rows], temperature)
+        )
+        return (1 - self.config.distill_weight) * loss + self.config.distill_weight * word
 
 
 def _varied(sample: Sample, augment: ImageAugmentation | None) -> Sample:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from medmm.card import render_card
 from medmm.device import choose_device
 from medmm.disk import replace_bytes
 from medmm.encoders.text import read_pretrained
-from medmm.errors import CohortError, LeakageError, StoreError
+from medmm.errors import CohortError, LeakageError, StoreError, TaskError
 from medmm.leakage import Scan, scan_cases, warn_of_leakage
 from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.model_folder import save_model_folder
@@ -31,6 +31,7 @@ from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.fit import Examples, fit
 from medmm.training.split import folds_of, split_cases
+from medmm.training.teacher import Teacher
 from medmm.transforms.batch import Preprocessor
 from medmm.types import FloatArray, Modality, OnProgress
 from medmm.weights import MANIFEST
@@ -64,6 +65,7 @@ def train(
     folds: str | int | None = None,
     device: str = "auto",
     labels: tuple[str, ...] | None = None,
+    teacher: Teacher | None = None,
     cache: Path | None = None,
     on_progress: OnProgress = lambda *_: None,
     on_scan: Callable[[Scan], None] = warn_of_leakage,
@@ -85,17 +87,22 @@ def train(
         folds: Number of patient-wise folds, or the column that names them.
         device: `auto`, `cpu`, `cuda` or `mps`.
         labels: Class names in order, the positive class of a binary task second; else as found.
+        teacher: Model whose calibrated answers for the training cases are learned beside the labels; by split only.
         cache: Folder for prepared images that several runs share and nobody removes; else one within the run, while it lasts.
         on_progress: Told how far each step is.
         on_scan: Told before the fit what gives the answer away; what it is told is in `scan.json` and on the card too.
 
     Raises:
         CohortError, LeakageError: If the table cannot be trained on.
+        TaskError: If the teacher answers another question.
         StoreError: If `out` belongs to another run.
     """
     out, config = Path(out), checked((config or TrainConfig()).to_dict())
-    columns = tuple(Category(name, ()) for name in config.tabular)
-    table = read_cohort(cohort, labels=labels, fields=columns, sections=config.read_sections)
+    if teacher is not None and folds is not None:
+        msg = "Expected a teacher or folds, not both: the teacher has seen the labels of every fold. Leave --folds out."
+        raise TaskError(msg)
+    columns, stated = _columns(config, teacher), labels or (teacher.labels if teacher else None)
+    table = read_cohort(cohort, labels=stated, fields=columns, sections=config.read_sections)
     if config.labels_from == "reports" and "audio" in config.modalities and any(case.audio for case in table.cases):
         msg = (
             "Expected no recordings with labels from reports, as they cannot be divided at headings; leave audio out of modalities."
@@ -104,10 +111,12 @@ def train(
     if table.kind is None:
         msg = "Expected a label column, or label__<name> columns; the cohort has none. Nothing can be learned."
         raise CohortError(msg)
+    if teacher is not None:
+        teacher.refuse_other_task(table.kind, table.labels)
     _claim_run(out, {"medmm": medmm.__version__, "cohort": table.digest, "folds": folds, "labels": list(table.labels),
-                     "config": config.to_dict()})  # fmt: skip
+                     "teacher": teacher.folder.digest if teacher else None, "config": config.to_dict()})  # fmt: skip
     if not (out / MANIFEST).exists():
-        run = _Run(out, config, table, choose_device(device), cache or out / "cache", on_progress, on_scan)
+        run = _Run(out, config, table, choose_device(device), cache or out / "cache", on_progress, on_scan, teacher)
         cases = tuple(c for c in table.cases if c.target is not None)
         result = run.by_split(cases) if folds is None else run.by_folds(cases, folds)
     else:
@@ -123,15 +132,18 @@ class _Run:
 
     def __init__(
         self, out: Path, config: TrainConfig, table: Cohort, device: torch.device, cache: Path, on_progress: OnProgress,
-        on_scan: Callable[[Scan], None],
+        on_scan: Callable[[Scan], None], teacher: Teacher | None,
     ) -> None:  # fmt: skip
         assert table.kind is not None
         self.out, self.config, self.table, self.kind = out, config, table, table.kind
         self.device, self.cache, self.on_progress, self.on_scan = device, cache, on_progress, on_scan
+        self.teacher = teacher
 
     def by_split(self, labelled: Sequence[Case]) -> TrainResult:
         """Train, stop and calibrate on the sides of one split."""
         cases = split_cases(labelled, self.config.fractions, self.config.division_seed)
+        if self.teacher is not None:
+            self.teacher.refuse_seen(cases)
         seen = [c for c in cases if c.split in ("train", "val")]
         preprocessor, kept, samples, failures = self._read([c for c in seen if c.split == "train"], seen)
         scan = self._record_sides(cases, [str(c.split) for c in cases], kept, samples)
@@ -139,9 +151,10 @@ class _Run:
         train_rows, val_rows = np.flatnonzero(sides == "train"), np.flatnonzero(sides == "val")
         self._refuse_too_few(train_rows, kept)
         train_set, val_set = _examples(samples, kept, train_rows), _examples(samples, kept, val_rows)
+        train_set, lesson = self._taught(train_set, [kept[i] for i in train_rows])
         model, best_epoch = self._fit("", preprocessor, train_set, val_set if len(val_rows) else None)
         heldout = heldout_logits(model, preprocessor, val_set, self.config.batch_size)
-        fitted_on = [*_fitted_on(kept, train_rows, val_rows, failures), scan.summary]
+        fitted_on = [*_fitted_on(kept, train_rows, val_rows, failures), *lesson, scan.summary]
         self._save(model, preprocessor, heldout, train_set, split="val", fitted_on=fitted_on)
         return TrainResult(self.out, len(train_rows), len(val_rows), tuple(failures), best_epoch)
 
@@ -175,6 +188,20 @@ class _Run:
         index, samples, failures = cache_samples(cases, preprocessor, self.cache / _name_of(preprocessor, cases), self.on_progress)
         write_csv(self.out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
         return preprocessor, [cases[i] for i in index], samples, failures
+
+    def _taught(self, examples: Examples, cases: Sequence[Case]) -> tuple[Examples, list[str]]:
+        """With what the teacher says of each case, and a sentence about it for the card."""
+        if self.teacher is None:
+            return examples, []
+        folder, config = self.teacher.folder, self.config
+        cache = self.cache / _name_of(folder.preprocessor, cases)
+        taught = self.teacher.answer(cases, cache, lambda _, done, n: self.on_progress("asking the teacher", done, n))
+        answered = int((~np.isnan(taught).any(1)).sum())
+        sentence = (
+            f"Distilled from `{folder.name}` (SHA-256 `{folder.digest}`) at temperature {config.distill_temperature:g}, weight "
+            f"{config.distill_weight:g}, on its calibrated answers for {answered} of {len(cases)} training studies."
+        )
+        return replace(examples, taught=taught), [sentence]
 
     def _refuse_too_few(self, rows: Any, kept: Sequence[Case]) -> None:
         targets = np.stack([kept[i].target for i in rows]) if len(rows) else np.zeros((0, len(self.table.labels)))
@@ -281,6 +308,12 @@ def _claim_run(out: Path, identity: dict[str, Any]) -> None:
 def _read_failures(out: Path) -> tuple[Failure, ...]:
     with (out / "failures.csv").open(newline="", encoding="utf-8") as file:
         return tuple(Failure(**row) for row in csv.DictReader(file))
+
+
+def _columns(config: TrainConfig, teacher: Teacher | None) -> tuple[Category, ...]:
+    """Tabular columns that the model or its teacher reads."""
+    own = tuple(Category(name, ()) for name in config.tabular)
+    return own + tuple(c for c in (teacher.columns if teacher else ()) if c.name not in config.tabular)
 
 
 def _examples(samples: CachedSamples, cases: Sequence[Case], rows: Any) -> Examples:

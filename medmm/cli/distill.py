@@ -1,0 +1,49 @@
+"""`medmm distill`: a smaller or single-modality student from a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medmm.cli.apps import DeviceOption, OutOption, app
+from medmm.cli.console import exit_if_failed, progress
+from medmm.cli.study import say_trained
+
+
+@app.command()
+def distill(
+    cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
+    teacher: Annotated[str, typer.Option(help="Trained model: its folder, or the name of a shipped one.")],
+    out: OutOption,
+    temperature: Annotated[float, typer.Option(min=0.01, help="How far teacher and student are softened.")] = 2.0,
+    weight: Annotated[float, typer.Option(min=0, max=1, help="Share of the teacher's word beside the labels.")] = 0.7,
+    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    task: Annotated[Path | None, typer.Option(help="Task file: its labels, tabular values and where labels come from.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help='Any other choice of TrainConfig, e.g. modalities=["image"] or width=32.')
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a student on labels and on a teacher's calibrated answers; run the same command again to resume."""
+    from medmm.cli.cohort import print_scan
+    from medmm.device import choose_device
+    from medmm.evaluation.task import Task, read_task
+    from medmm.shelf import find_model
+    from medmm.training import train
+    from medmm.training.config import config_from
+    from medmm.training.teacher import Teacher
+
+    asked = read_task(task) if task else Task.about("")
+    given = {"epochs": epochs, "seed": seed, "distill_temperature": temperature, "distill_weight": weight}
+    config = config_from(given | asked.training_choices, settings or [])
+    opened = Teacher.open(find_model(teacher), choose_device(device))
+    with progress() as on_progress:
+        result = train(
+            cohort, out, config, labels=asked.labels or None, teacher=opened, device=device, on_progress=on_progress,
+            on_scan=lambda scan: print_scan(scan, err=True),
+        )  # fmt: skip
+    say_trained(result)
+    exit_if_failed(len(result.failures))
