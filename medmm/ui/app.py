@@ -10,8 +10,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from medmm.errors import MedmmError
-from medmm.ui import pack, views
-from medmm.ui.blocks import GuardedBlocks
+from medmm.ui import views
+from medmm.ui.blocks import STATIC, GuardedBlocks
+from medmm.ui.pack import read_chunk
 from medmm.ui.page import PACK_ROUTE, Page
 from medmm.ui.speech import label
 from medmm.ui.tabs import about, study
@@ -33,7 +34,9 @@ for (const link of element.querySelectorAll('a')) {
 
 def layout(page: Page) -> GuardedBlocks:
     """The page as Blocks."""
-    blocks = GuardedBlocks("medmm", page.close, ["page.css"], [_volume_route(page)], lambda: _be_public(page))
+    blocks = GuardedBlocks(
+        "medmm", page.close, ["page.css", "viewer.css"], [_volume_route(page), _viewer_route()], lambda: _be_public(page)
+    )
     with blocks:
         with gr.Row(elem_classes="mm-head"):
             gr.Markdown("# medmm")
@@ -68,11 +71,25 @@ def _be_public(page: Page) -> None:
 
 
 def _volume_route(page: Page) -> Route:
-    async def volume(request: Request) -> Response:
+    def chunk(request: Request) -> Response:
+        asked = request.path_params
         try:
-            file = page.sessions.find(request.path_params["token"]) / pack.FILE
+            found = read_chunk(page.sessions.find(asked["token"]), asked["level"], asked["chunk"])
         except MedmmError:
+            found = None
+        if found is None:
             return Response(status_code=404)
-        return FileResponse(file, media_type="application/octet-stream") if file.is_file() else Response(status_code=404)
+        return Response(found, media_type="application/octet-stream", headers={"content-encoding": "gzip"})
 
-    return Route(f"/{PACK_ROUTE}{{token}}", volume)
+    return Route(f"/{PACK_ROUTE}{{token}}/{{level:int}}/{{chunk:int}}", chunk)
+
+
+def _viewer_route() -> Route:
+    """The viewer's modules, which its page loads by name."""
+    modules = {file.name: file for file in (STATIC / "viewer").glob("*.js")}
+
+    def module(request: Request) -> Response:
+        file = modules.get(request.path_params["name"])
+        return FileResponse(file, media_type="text/javascript") if file else Response(status_code=404)
+
+    return Route("/gradio_api/medmm/viewer/{name}", module)

@@ -51,9 +51,8 @@ class Visit:
         self.page.set_input_files("#upload input[type=file]", [str(f) for f in files])
 
     def wait_for_scan(self) -> None:
-        """Until a slice is drawn."""
-        self.page.wait_for_selector(".mm-viewer[data-state=open]", timeout=60_000)
-        self.page.wait_for_selector("[data-drawn]", timeout=10_000)
+        """Until a slice is drawn as it was read."""
+        self.page.wait_for_selector(".mm-viewer[data-state=open][data-level=full][data-drawn]", timeout=60_000)
 
     def run(self) -> str:
         """Press Run; the text of the answer."""

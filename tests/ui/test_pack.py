@@ -17,20 +17,24 @@ from PIL import Image
 from medmm import open_study
 from medmm.geometry import Grid
 from medmm.study import Volume
-from medmm.ui.pack import FILE, write_pack
+from medmm.ui.pack import read_chunk, write_pack
 
 SPACING = (0.7, 0.9, 2.5)
 
 
-def inflate(folder: Path, spec: dict[str, Any]) -> Any:
-    """(slices, rows, columns), as the viewer reads them."""
-    columns, rows, slices = spec["shape"]
-    return np.frombuffer(gzip.decompress((folder / FILE).read_bytes()), "<i2").reshape(slices, rows, columns)
+def inflate(folder: Path, spec: dict[str, Any], number: int) -> Any:
+    """(slices, rows, columns) of one level, put together from its chunks as the viewer does."""
+    level = spec["levels"][number]
+    columns, rows, slices = level["shape"]
+    chunks = [read_chunk(folder, number, n) for n in range(-(-slices // level["depth"]))]
+    assert None not in chunks
+    return np.frombuffer(b"".join(gzip.decompress(c) for c in chunks if c), "<i2").reshape(slices, rows, columns)
 
 
 def packed(volume: Volume, folder: Path) -> tuple[dict[str, Any], Any]:
+    """What is known of a volume, and its voxels at the level held whole."""
     spec = write_pack(volume, folder)
-    return spec, inflate(folder, spec)
+    return spec, inflate(folder, spec, spec["whole"])
 
 
 def volume_of(array: Any, unit: Any = "HU", spacing: tuple[float, ...] = (1.0, 1.0, 1.0)) -> Volume:
@@ -56,7 +60,8 @@ def test_any_acquisition_is_shown_in_the_same_order_with_its_exact_values(codes:
     np.testing.assert_array_equal(voxels, shown(truth))
     assert spec["shape"] == [7, 9, 11]
     assert spec["spacing"] == pytest.approx(SPACING, rel=1e-6)
-    assert (spec["unit"], spec["reduced"]) == ("HU", False)
+    assert spec["unit"] == "HU"
+    assert [level["factors"] for level in spec["levels"]] == [(1, 1, 1)]
     assert (spec["low"], spec["high"]) == (truth.min(), truth.max())
 
 
@@ -99,14 +104,66 @@ def test_wide_slices_are_averaged_over_blocks(
 ) -> None:
     truth = np.random.default_rng(4).integers(-1024, 3071, shape).astype(np.int16)
     spec, voxels = packed(volume_of(truth, spacing=SPACING), tmp_path)
-    assert spec["shape"] == list(expected)
-    assert spec["spacing"] == pytest.approx([SPACING[0] * factors[0], SPACING[1] * factors[1], SPACING[2]])
-    assert spec["reduced"] == (max(factors) > 1)
+    assert spec["shape"] == list(shape)
+    assert spec["spacing"] == pytest.approx(SPACING)
+    level = spec["levels"][spec["whole"]]
+    assert (level["shape"], level["factors"]) == (expected, (*factors, 1))
     on_screen = shown(truth)
     for row, column in ((0, 0), (expected[1] // 2, expected[0] // 2), (expected[1] - 2, expected[0] - 2)):
         row, column = max(row, 0), max(column, 0)
         block = on_screen[0, row * factors[1] : (row + 1) * factors[1], column * factors[0] : (column + 1) * factors[0]]
         assert voxels[0, row, column] == np.rint(block.mean())
+    if max(factors) > 1:
+        np.testing.assert_array_equal(inflate(tmp_path, spec, len(spec["levels"]) - 1), on_screen)
+
+
+def test_a_large_scan_is_seen_coarsely_first_and_exactly_in_the_end(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    truth = (rng.integers(-1024, 3071, (300, 260, 165)) + 0.25).astype(np.float32)
+    spec, whole = packed(volume_of(truth, spacing=SPACING), tmp_path)
+    assert [level["factors"] for level in spec["levels"]] == [(4, 4, 2), (2, 2, 1), (1, 1, 1)]
+    assert [level["shape"] for level in spec["levels"]] == [(75, 65, 83), (150, 130, 165), (300, 260, 165)]
+    on_screen = shown(truth)
+    coarse = inflate(tmp_path, spec, 0)
+    assert coarse[3, 5, 7] == pytest.approx(on_screen[6:8, 20:24, 28:32].mean(), abs=1)
+    assert coarse[82, 64, 74] == pytest.approx(on_screen[164, 256:260, 296:300].mean(), abs=1)  # the last slice alone
+    assert whole[9, 8, 7] == np.rint(on_screen[9, 16:18, 14:16].mean())
+    np.testing.assert_array_equal(inflate(tmp_path, spec, 2), np.rint(on_screen))
+
+
+def test_a_scan_too_long_for_a_browser_is_averaged_along_its_length_too(tmp_path: Path) -> None:
+    truth = np.random.default_rng(8).integers(-1024, 3071, (256, 256, 643)).astype(np.int16)
+    spec, whole = packed(volume_of(truth), tmp_path)
+    assert [level["factors"] for level in spec["levels"]] == [(2, 2, 6), (1, 1, 2), (1, 1, 1)]
+    on_screen = shown(truth)
+    assert whole[100, 8, 7] == np.rint(on_screen[200:202, 8, 7].mean())
+    assert whole[321, 8, 7] == on_screen[642, 8, 7]
+    assert gzip.decompress(read_chunk(tmp_path, 2, 642) or b"") == on_screen[642].astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SRP"])
+def test_voxels_are_placed_in_the_patient_where_nibabel_places_them(codes: str, tmp_path: Path) -> None:
+    affine = np.array([[0.7, 0, 0.1, -50], [0, 0.9, 0, 20], [-0.1, 0, 2.5, 700], [0, 0, 0, 1.0]])
+    image = nibabel.Nifti1Image(np.arange(7 * 9 * 11, dtype=np.int16).reshape(7, 9, 11), affine)
+    turn = nibabel.orientations.ornt_transform(nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(codes))
+    turned = image.as_reoriented(turn)
+    spec, voxels = packed(Volume(np.asarray(turned.dataobj)[np.newaxis], Grid(turned.shape, turned.affine), "HU", "CT"), tmp_path)
+    for column, row, slice_ in ((0, 0, 0), (6, 0, 3), (2, 8, 10)):
+        index = np.argwhere(np.asarray(image.dataobj) == voxels[slice_, row, column])[0]
+        x, y, z = nibabel.affines.apply_affine(image.affine, index)
+        assert (np.array(spec["affine"]) @ [column, row, slice_, 1])[:3] == pytest.approx([-x, -y, z])
+
+
+def test_what_is_not_there_is_no_chunk(tmp_path: Path) -> None:
+    write_pack(volume_of(np.zeros((4, 4, 4), np.int16)), tmp_path)
+    assert read_chunk(tmp_path, 0, 0) is not None
+    assert read_chunk(tmp_path, 0, 1) is read_chunk(tmp_path, 1, 0) is read_chunk(tmp_path / "gone", 0, 0) is None
+
+
+def test_a_second_series_leaves_nothing_of_the_first(tmp_path: Path) -> None:
+    write_pack(volume_of(np.zeros((600, 512, 20), np.int16)), tmp_path)
+    write_pack(volume_of(np.zeros((4, 4, 4), np.int16)), tmp_path)
+    assert len([f for f in tmp_path.rglob("*") if f.is_file()]) == 1
 
 
 def test_a_block_cut_by_the_edge_stays_within_its_own_values(tmp_path: Path) -> None:
@@ -151,17 +208,18 @@ def test_a_picture_is_shown_upright_with_its_grey_levels(tmp_path: Path) -> None
 
 def test_a_wide_picture_keeps_its_grey_levels(tmp_path: Path) -> None:
     Image.fromarray(np.full((10, 3000), 200, np.uint8)).save(tmp_path / "strip.png")
-    spec, voxels = packed(open_study(tmp_path / "strip.png").volumes[0], tmp_path)
-    assert spec["shape"] == [250, 10, 1]
+    _, voxels = packed(open_study(tmp_path / "strip.png").volumes[0], tmp_path)
+    assert voxels.shape == (1, 10, 250)
     assert np.unique(voxels).tolist() == [200]
 
 
 def test_the_same_volume_gives_the_same_bytes(patient_zip: Path, tmp_path: Path) -> None:
     volume = open_study(patient_zip).volumes[0]
     write_pack(volume, tmp_path)
-    first = (tmp_path / FILE).read_bytes()
+    first = read_chunk(tmp_path, 0, 0)
     write_pack(volume, tmp_path)
-    assert (tmp_path / FILE).read_bytes() == first
+    assert first is not None
+    assert read_chunk(tmp_path, 0, 0) == first
     assert first[4:8] == bytes(4)  # gzip's time stamp
 
 

@@ -61,7 +61,7 @@ def test_every_example_opens_and_is_answered(page: Page, outline: Outlined, inde
     assert spec is not None
     assert spec["url"] == PACK_ROUTE + token
     assert (spec["unit"], note, model) == ("HU", example.note, example.model)
-    assert page.sessions.find(token, "anna").joinpath("pack.gz").is_file()
+    assert page.sessions.find(token, "anna").joinpath("pack", "0-0").is_file()
     told = outline(facts).text
     assert example.attribution in told
     assert example.truth in told
@@ -81,7 +81,7 @@ def test_an_upload_is_answered_and_gone_from_where_the_server_put_it(page: Page,
     assert spec is not None
     assert "SECRET" not in facts + str(spec)
     assert list(page.sessions.uploads.iterdir()) == []
-    assert {f.name for f in page.sessions.find(token, "anna").iterdir()} == {"pack.gz", "study.json", "volume0.npy"}
+    assert {f.name for f in page.sessions.find(token, "anna").iterdir()} == {"pack", "study.json", "volume0.npy"}
     (example, _, _), *_ = page.open_example([e.path for e in examples()].index(patient_zip), "ben")
     assert {**spec, "url": ""} == {**(example or {}), "url": ""}
     page.sessions.wipe("anna")

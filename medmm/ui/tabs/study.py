@@ -18,7 +18,7 @@ from medmm.ui.jobs import Job
 from medmm.ui.page import Page
 from medmm.ui.speech import label, language
 from medmm.ui.tabs import dictation, values
-from medmm.ui.words import Language, say
+from medmm.ui.words import Language, say, viewer_words
 
 _HELD = 1800  # seconds that the server remembers what a visitor last saw
 _WATCHED = 0.1  # seconds between two looks at work under way
@@ -60,7 +60,9 @@ def build(page: Page, blocks: gr.Blocks) -> None:
     """Lay the tab out and wire it."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
-            viewer = gr.HTML(html_template=_static("viewer.html"), js_on_load=_static("viewer.js"), elem_id="viewer")
+            viewer = gr.HTML(
+                html_template=_static("viewer.html"), js_on_load=_static("viewer.js"), words=viewer_words(), elem_id="viewer"
+            )
             facts = gr.HTML(elem_id="facts")
         with gr.Column(scale=2, min_width=320):
             parts = _inputs(page, viewer, facts)

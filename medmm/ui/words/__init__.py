@@ -16,6 +16,7 @@ Language = Literal["en", "zh"]
 WORDS: dict[Language, dict[str, str]] = {"en": ENGLISH, "zh": CHINESE}
 TAGS: dict[Language, str] = {"en": "en", "zh": "zh-CN"}
 """What a browser calls them."""
+_VIEWER = "viewer_"
 
 
 def say(language: Language, key: str, **values: object) -> str:
@@ -26,6 +27,11 @@ def say(language: Language, key: str, **values: object) -> str:
 def known(language: Language, key: str, otherwise: str = "") -> str:
     """The sentence of a key that may have none, such as a code's; then `otherwise`."""
     return WORDS[language].get(key, otherwise)
+
+
+def viewer_words() -> dict[Language, dict[str, str]]:
+    """What the viewer says, in all languages: it knows in which the page is shown."""
+    return {lang: {k.removeprefix(_VIEWER): v for k, v in words.items() if k.startswith(_VIEWER)} for lang, words in WORDS.items()}
 
 
 def language_of(asked: str | None, accepted: str | None) -> Language:

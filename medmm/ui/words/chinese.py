@@ -138,4 +138,48 @@ CHINESE = {
     "E_WORKER": "工作结束但没有结果。请重试。",
     "E_CANCELLED": "已按您的要求停止。需要结果时请重新运行。",
     "E_DEPENDENCY": "服务器上未安装所需的软件包。",
+    # viewer
+    "viewer_empty": "打开一个示例或上传检查，即可在此查看。",
+    "viewer_none": "尚未打开检查",
+    "viewer_loading": "正在加载图像 …",
+    "viewer_gone": "该图像已不在服务器上，请重新打开。",
+    "viewer_no_slice": "无层面",
+    "viewer_slice": "层面",
+    "viewer_layout": "平面",
+    "viewer_three": "三平面",
+    "viewer_axial": "横断面",
+    "viewer_coronal": "冠状面",
+    "viewer_sagittal": "矢状面",
+    "viewer_position": "第 {n} 层，共 {total} 层，{axis} {mm} mm",
+    "viewer_window": "窗口",
+    "viewer_lung": "肺窗",
+    "viewer_soft": "软组织窗",
+    "viewer_bone": "骨窗",
+    "viewer_brain": "脑窗",
+    "viewer_liver": "肝窗",
+    "viewer_full": "全范围",
+    "viewer_drag": "拖动的作用",
+    "viewer_drag_crosshair": "十字线",
+    "viewer_drag_window": "调窗",
+    "viewer_drag_slice": "翻层",
+    "viewer_drag_pan": "移动",
+    "viewer_drag_ruler": "测距",
+    "viewer_view": "视图",
+    "viewer_cine": "播放",
+    "viewer_reset": "复位",
+    "viewer_mean": "{n} 个体素的平均值",
+    "viewer_preview": "仍为预览",
+    "viewer_level_coarse": "预览。",
+    "viewer_level_fit": "降低的分辨率。",
+    "viewer_level_full": "全分辨率。",
+    "viewer_loaded": "已加载 {percent} %。",
+    "viewer_convention": "放射学惯例：患者右侧在图像左侧。",
+    "viewer_help": "鼠标、触摸与按键",
+    "viewer_help_lines": (
+        "滚轮、方向键、Page Up/Down、Home、End：在最近操作的平面内翻层。\n"
+        "拖动：按所选方式（C 十字线、W 调窗、S 翻层、P 移动、M 测距）。右键：调窗。Shift 或中键：移动。\n"
+        "Ctrl 加滚轮或双指：缩放和移动。单指：翻层。\n"
+        "1 至 9：窗口预设。Shift 或 Ctrl 加方向键：粗调或细调窗宽窗位。\n"
+        "连按两次 C：隐藏十字线。空格：播放。R：复位。?：本帮助。"
+    ),
 }

@@ -1,0 +1,104 @@
+// Everything around the picture: slider, layouts, what a drag does, windows, playing, help.
+import { button, fill, make } from './dom.js';
+
+const MODES = { crosshair: 'c', window: 'w', slice: 's', pan: 'p', ruler: 'm' };
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
+const PER_SECOND = () => (calm.matches ? 3 : 12);
+
+export class Tools {
+  constructor(viewer) {
+    const { words } = viewer;
+    this.viewer = viewer;
+    this.range = make('input', { className: 'mm-range', type: 'range', min: 1, max: 1, value: 1, 'aria-label': words.slice });
+    this.position = make('output', { className: 'mm-position' });
+    this.window = make('span', { className: 'mm-window' });
+    this.level = make('span', { className: 'mm-level', role: 'status' });
+    this.plane = make('select', { className: 'mm-plane', 'aria-label': words.layout });
+    this.modes = this.group(words.drag, Object.keys(MODES).map((mode) => button(words[`drag_${mode}`], {
+      title: `${words[`drag_${mode}`]} (${MODES[mode].toUpperCase()})`, onclick: () => viewer.setMode(mode), 'data-mode': mode,
+    })));
+    this.presets = this.group(words.window, []);
+    this.presets.classList.add('mm-presets');
+    this.cine = button(words.cine, { className: 'mm-cine', title: `${words.cine} (Space)`, 'aria-pressed': 'false', onclick: () => this.play(!this.playing) });
+    this.zero = button(words.reset, { title: `${words.reset} (R)`, onclick: () => viewer.reset() });
+    this.help = this.helpText(words);
+    this.actions = this.group(words.view, [this.cine, this.zero]);
+    this.nodes = [
+      make('div', { className: 'mm-slices' }, this.range, this.position),
+      make('div', { className: 'mm-tools' }, this.plane, this.presets),
+      make('div', { className: 'mm-tools' }, this.modes, this.actions),
+      make('p', { className: 'mm-hint' }, this.level, this.window, make('span', { textContent: words.convention })),
+      this.help,
+    ];
+    this.range.addEventListener('input', () => viewer.go(Number(this.range.value) - 1));
+    this.plane.addEventListener('change', () => viewer.arrange(this.plane.value));
+  }
+
+  group(label, children) { return make('div', { className: 'mm-group', role: 'group', 'aria-label': label }, ...children); }
+
+  helpText(words) {
+    const lines = words.help_lines.split('\n').map((line) => make('li', { textContent: line }));
+    return make('details', { className: 'mm-help' }, make('summary', { textContent: words.help }), make('ul', {}, ...lines));
+  }
+
+  get controls() { return this.nodes.flatMap((node) => [...node.querySelectorAll('button, input, select')]); }
+
+  close() {
+    this.play(false);
+    this.presets.replaceChildren();
+    this.plane.replaceChildren();
+    this.position.textContent = this.viewer.words.no_slice;
+    this.window.textContent = this.level.textContent = '';
+    for (const control of this.controls) control.disabled = true;
+  }
+
+  open() {
+    const { viewer } = this, { words, study } = viewer, flat = study.shape[2] === 1;
+    const layouts = flat ? ['axial'] : ['three', 'axial', 'coronal', 'sagittal'];
+    this.plane.replaceChildren(...layouts.map((name) => make('option', { value: name, textContent: words[name] })));
+    this.presets.replaceChildren(...viewer.presets.map(([name], n) => button(words[name], {
+      title: `${words[name]} (${n + 1})`, onclick: () => viewer.preset(n),
+    })));
+    for (const control of this.controls) control.disabled = false;
+    viewer.setMode(viewer.mode);
+    viewer.setWindow(viewer.width, viewer.level);
+  }
+
+  arranged() { this.plane.value = this.viewer.layout; }
+
+  moded() { for (const node of this.modes.children) node.setAttribute('aria-pressed', String(node.dataset.mode === this.viewer.mode)); }
+
+  pressed(preset) { [...this.presets.children].forEach((node, n) => node.setAttribute('aria-pressed', String(n === preset))); }
+
+  tell(slice, slices, position, window, level) {
+    const { words, study } = this.viewer, percent = Math.round(100 * study.share);
+    this.range.max = slices;
+    this.range.value = slice + 1;
+    this.range.setAttribute('aria-valuetext', position);
+    this.position.textContent = position;
+    this.window.textContent = window;
+    const loading = percent < 100 ? ` ${fill(words.loaded, { percent })}` : '';
+    const text = words[`level_${level}`] + loading;
+    if (this.level.textContent !== text) this.level.textContent = text;
+  }
+
+  play(on) {
+    const { viewer } = this;
+    this.playing = on;
+    this.cine.setAttribute('aria-pressed', String(on));
+    clearInterval(this.timer);
+    if (on) this.timer = setInterval(() => viewer.go((viewer.slice + 1) % viewer.slices), 1000 / PER_SECOND());
+  }
+
+  // A letter key; whether it meant something.
+  press(key) {
+    const { viewer } = this, letter = key.toLowerCase(), mode = Object.keys(MODES).find((name) => MODES[name] === letter);
+    if (letter === 'c' && viewer.mode === 'crosshair') { viewer.crosshair = !viewer.crosshair; viewer.later(); }
+    else if (mode) viewer.setMode(mode);
+    else if (letter === ' ') this.play(!this.playing);
+    else if (letter === 'r') viewer.reset();
+    else if (letter === '?') this.help.open = !this.help.open;
+    else return false;
+    return true;
+  }
+}
