@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ AIR_HU = -1024
 _TWICE_RESCALED_HU = -1500  # air is near -1000 in HU; a body of numbers below this was rescaled twice
 _TWICE_SHARE = 0.005
 _LOOKS_LIKE_HU = -200  # CT of a patient shows air, or at least fat, well below water
-_HOUNSFIELD = frozenset(("", "HU", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS"))  # PS3.3 C.11.1.1.2 allows other words
+_HOUNSFIELD = re.compile(r"|HU|HOUND?SFIELD( UNITS?)?")  # PS3.3 C.11.1.1.2 allows any words; GE's reformats say Houndsfield Unit
 _UNSPECIFIED = frozenset(("US", "UNSPECIFIED"))  # what older scanners write for Hounsfield units
 _LOSSY_BLUR_HU = 100  # compression spreads a constant by this much
 _PET_UNITS: frozenset[Unit] = frozenset(("BQML", "CNTS", "GML"))
@@ -65,7 +66,8 @@ def rescale_of(one: Slice) -> Rescale:
     if slope <= 0:
         msg = f"Expected a positive RescaleSlope; got {slope:g}. The header is damaged."
         raise NotHounsfieldError(msg)
-    if one.image.modality == "CT" and _rescale_type(one) not in _HOUNSFIELD | _UNSPECIFIED:
+    stated = _rescale_type(one)
+    if one.image.modality == "CT" and stated not in _UNSPECIFIED and not _HOUNSFIELD.fullmatch(stated):
         msg = "Expected RescaleType HU, unspecified or none in every CT slice; got another. Its values are not Hounsfield units."
         raise NotHounsfieldError(msg)
     return Rescale(slope, intercept)

@@ -193,6 +193,7 @@ LOADS: dict[str, tuple[Edit, set[str]]] = {
     "RescaleType HU": (edited(put(RescaleType="HU")), set()),
     "RescaleType hu": (edited(put(RescaleType="hu")), set()),
     "RescaleType in words": (edited(put(RescaleType="Hounsfield  Units ")), set()),
+    "RescaleType of GE's reformats": (edited(put(RescaleType="Houndsfield Unit")), set()),
     "RescaleType unspecified": (edited(put(RescaleType="US")), {"W_ASSUMED_HU"}),
     "RescaleType unspecified in words": (edited(put(RescaleType="Unspecified")), {"W_ASSUMED_HU"}),
     "MONOCHROME1 keeps HU": (edited(put(PhotometricInterpretation="MONOCHROME1")), set()),
