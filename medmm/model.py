@@ -165,8 +165,11 @@ class MultimodalClassifier(nn.Module):
 
     def forward(self, batch: Batch) -> Logits:
         """Logits of the fused head and of each modality's own."""
-        features = self.encode(batch)
-        return Logits(self.fuse(features, batch.present), self.single(features))
+        return self.judge(self.encode(batch), batch.present)
+
+    def judge(self, features: Features, present: Present) -> Logits:
+        """Logits of the fused head and of each modality's own."""
+        return Logits(self.fuse(features, present), self.single(features))
 
     def answer(self, features: Features, present: Present) -> torch.Tensor:
         """(B, classes) logits to act on: the fused ones with the vote of each modality's own, or a lone modality's own."""

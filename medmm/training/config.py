@@ -15,6 +15,8 @@ from medmm.encoders import ENCODERS
 from medmm.errors import TaskError
 from medmm.fusion import FUSIONS
 from medmm.sections import BEFORE_READING, SectionName
+from medmm.training.adversarial import Attack
+from medmm.transforms.augment.choice import Augmentation
 from medmm.types import MODALITIES, Modality
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -56,7 +58,10 @@ class TrainConfig:
         voxels: Budget of one network input.
         max_tokens: Longest note.
         width: Channels in which modalities meet; a multiple of the 4 attention heads.
-        augment: Whether training images are varied.
+        augment: Whether training studies are varied.
+        augmentation: How, for each modality; by default images alone, and a little.
+        mixup: Alpha of the mixing of studies (Zhang et al. 2018); 0 mixes none.
+        adversarial: Training on studies changed to mislead; none by default.
         distill_temperature: How far `medmm distill` softens teacher and student.
         distill_weight: Share of the teacher's word in the loss beside the labels.
         fractions: Shares of patients for train, val and test when the cohort states no split.
@@ -94,6 +99,9 @@ class TrainConfig:
     max_tokens: Annotated[int, Field(ge=8)] = 256
     width: Annotated[int, Field(ge=4, multiple_of=4)] = 128
     augment: bool = True
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    mixup: NotNegative = 0.0
+    adversarial: Attack = field(default_factory=Attack)
     distill_temperature: Positive = 2.0
     distill_weight: Share = 0.7
     fractions: tuple[Positive, Share, Share] = (0.6, 0.15, 0.25)

@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from medmm.fusion import Present
+from medmm.heads import Logits
 from medmm.losses import class_weights, distillation_loss, over_parts, total_loss
 from medmm.metrics import Scores, decide, point
 from medmm.metrics.thresholds import best_thresholds
 from medmm.model import MultimodalClassifier
+from medmm.training.adversarial import attacked, words_moved_by
 from medmm.training.config import TrainConfig
+from medmm.training.mixup import draw_share, mixed, partners
 from medmm.training.trainer import Log, Progress, Standing, Trainer
-from medmm.transforms.augment import ImageAugmentation
-from medmm.transforms.batch import Preprocessor, Sample
+from medmm.transforms.augment import Augmenter
+from medmm.transforms.batch import Batch, Preprocessor, Sample
 from medmm.types import FloatArray, OnProgress
 
 
@@ -117,32 +121,53 @@ class _Supervised:
         balanced = config.class_weights == "balanced"
         self.class_weight = class_weights(kind, self.target) if balanced else torch.ones(train.target.shape[1], device=model.device)
         self.taught = None if train.taught is None else torch.from_numpy(train.taught).float().to(model.device)
-        self.augment: ImageAugmentation | None = None
+        self.augment: Augmenter | None = None
 
     def __len__(self) -> int:
         return len(self.train)
 
     def begin_epoch(self, seed: int) -> None:
         """Augment from this seed."""
-        recipe = self.preprocessor.image if self.config.augment else None
-        self.augment = None if recipe is None else ImageAugmentation(recipe, seed % (1 << 31))
+        self.augment = Augmenter(self.preprocessor, self.config.augmentation, seed) if self.config.augment else None
 
     def loss(self, chosen: list[int]) -> torch.Tensor:
         """Of these cases."""
-        samples = [_varied(self.train.samples[i], self.augment) for i in chosen]
-        batch = self.preprocessor.collate(samples).to(self.model.device)
-        kind, logits, parts = self.model.config.kind, self.model(batch), self.config.loss_parts
-        loss = total_loss(kind, logits, self.target[chosen], batch.present, self.class_weight, parts, self.config.smoothing)
+        samples = [self.train.samples[i] for i in chosen]
+        samples = samples if self.augment is None else [self.augment(sample) for sample in samples]
+        loss = self._mixed_loss(self._batch(samples), chosen)
+        attack = self.config.adversarial
+        if attack.method is None:
+            return loss
+        worse, shift = attacked(self.model, samples, lambda moved: self._plain_loss(moved, chosen), attack)
+        with words_moved_by(self.model, shift):
+            harmed = self._plain_loss(worse, chosen)
+        return (1 - attack.weight) * loss + attack.weight * harmed
+
+    def _plain_loss(self, samples: Sequence[Sample], chosen: list[int]) -> torch.Tensor:
+        batch = self._batch(samples)
+        return self._loss(self.model(batch), chosen, batch.present)
+
+    def _mixed_loss(self, batch: Batch, chosen: list[int]) -> torch.Tensor:
+        """Of a batch, each study mixed with another where the configuration says so."""
+        features = self.model.encode(batch)
+        if not self.config.mixup:
+            return self._loss(self.model.judge(features, batch.present), chosen, batch.present)
+        partner, share = partners(batch.present), draw_share(self.config.mixup)
+        logits = self.model.judge(mixed(features, partner, share), batch.present)
+        others = [chosen[i] for i in partner.tolist()]
+        return share * self._loss(logits, chosen, batch.present) + (1 - share) * self._loss(logits, others, batch.present)
+
+    def _loss(self, logits: Logits, chosen: list[int], present: Present) -> torch.Tensor:
+        """Of labels, and of the teacher's word where there is one."""
+        kind, parts = self.model.config.kind, self.config.loss_parts
+        loss = total_loss(kind, logits, self.target[chosen], present, self.class_weight, parts, self.config.smoothing)
         if self.taught is None:
             return loss
         taught, temperature = self.taught[chosen], self.config.distill_temperature
         word = over_parts(
-            logits, batch.present, parts, lambda predicted, rows: distillation_loss(kind, predicted, taught[rows], temperature)
+            logits, present, parts, lambda predicted, rows: distillation_loss(kind, predicted, taught[rows], temperature)
         )
         return (1 - self.config.distill_weight) * loss + self.config.distill_weight * word
 
-
-def _varied(sample: Sample, augment: ImageAugmentation | None) -> Sample:
-    if augment is None or "image" not in sample.inputs:
-        return sample
-    return sample.having("image", augment(sample.inputs["image"][0]))
+    def _batch(self, samples: Sequence[Sample]) -> Batch:
+        return self.preprocessor.collate(samples).to(self.model.device)

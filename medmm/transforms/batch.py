@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from medmm.errors import MissingModalityError
-from medmm.study import Notice, Study
+from medmm.study import Note, Notice, Study
 from medmm.transforms.audio import AudioRecipe
 from medmm.transforms.columns import TableRecipe
 from medmm.transforms.text import NoteTokenizer
@@ -43,10 +43,12 @@ class Sample:
     Attributes:
         inputs: What its readers made of each modality it has.
         trust: How far a modality is trusted, where less than fully.
+        note: What its tokens were made from, so that training can vary it.
     """
 
     inputs: dict[Modality, Tensors]
     trust: dict[Modality, float] = field(default_factory=dict)
+    note: Note | None = None
 
     @property
     def modalities(self) -> frozenset[Modality]:
@@ -132,7 +134,7 @@ class Preprocessor:
         notices += [notice for _, told in read.values() for notice in told]
         note = study.note if "text" in read else None
         trust: dict[Modality, float] = {"text": note.confidence} if note is not None and note.confidence < 1 else {}
-        return Sample({name: tensors for name, (tensors, _) in read.items()}, trust), notices
+        return Sample({name: tensors for name, (tensors, _) in read.items()}, trust, note), notices
 
     def _reading_only_its_sections(self, study: Study) -> tuple[Study, list[Notice]]:
         if study.note is None or self.text is None:

@@ -179,6 +179,12 @@ class NoteTokenizer:
                 return int(index)
         return 0
 
+    @property
+    def hidden_id(self) -> int:
+        """Id shown instead of a hidden token."""
+        found = (self._tokenizer.token_to_id(token) for token in (MASK, "<mask>"))
+        return int(next((index for index in found if index is not None), max(self._unknown_id, 0)))
+
     def to_json(self) -> str:
         """The whole tokenizer as JSON text, the content of `tokenizer.json`."""
         return str(self._tokenizer.to_str())

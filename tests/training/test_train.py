@@ -23,6 +23,7 @@ from medmm.inference import Predictor
 from medmm.leakage import LeakageWarning, Scan
 from medmm.metrics.recalibration import fit_calibrator
 from medmm.training import TrainConfig, train
+from medmm.training.config import config_from
 
 LABELS = ("no_large", "large")
 PRODUCTS = ["model.safetensors", "calibration.json", "thresholds.json", "golden.json", "tokenizer.json", "config.json", "split.csv"]
@@ -462,3 +463,16 @@ def test_recordings_are_refused_when_labels_come_from_reports(
     cohort = write_cohort(tmp_path, note_rows(40, audio=lambda _: "said.wav"))
     with pytest.raises(LeakageError, match="leave audio out"):
         train(cohort, tmp_path / "run", replace(text_only, labels_from="reports"), labels=LABELS)
+
+
+def test_everything_that_varies_training_follows_from_the_seed(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
+    changes = ["augmentation.text.typos=0.2", "augmentation.text.synonyms=0.5", "augmentation.text.tokens=0.1", "mixup=0.4",
+               "adversarial.method=pgd", "adversarial.text=0.05"]  # fmt: skip
+    config = config_from(text_only.to_dict(), changes)
+    for name in ("one", "other"):
+        train(note_cohort, tmp_path / name, config, labels=LABELS)
+    assert same_products(tmp_path / "one", tmp_path / "other")
+    train(note_cohort, tmp_path / "plain", replace(config, augment=False), labels=LABELS)
+    assert not same_products(tmp_path / "one", tmp_path / "plain", ["model.safetensors"])
+    losses = [value for _, value in scalars(tmp_path / "one" / "tensorboard")["loss/train"]]
+    assert losses[-1] < losses[0]

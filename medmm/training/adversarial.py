@@ -1,0 +1,146 @@
+"""Studies changed a little in the direction that harms a model most, on the image and on the embeddings of words.
+
+FGSM takes one step along the sign of the gradient (Goodfellow et al. 2015), PGD several smaller ones from a random start,
+each brought back to the allowed distance (Madry et al. 2018). Words cannot be changed a little, their embeddings can: along
+the gradient, within a ball (Miyato et al. 2017), whose radius is a share of the length of the note's own embeddings, so that
+a model cannot escape it by growing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import ConfigDict, Field
+from torch import nn
+
+from medmm.model import MultimodalClassifier
+from medmm.transforms.batch import Sample
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """How far and how a study may be changed.
+
+    Attributes:
+        method: `fgsm` or `pgd`; None leaves adversarial training out.
+        image: Largest change of a voxel, in the unit of the image, HU in CT; 0 leaves images alone.
+        text: Length of the change of a note's word embeddings, as a share of their own; 0 leaves notes alone.
+        steps: Of `pgd`.
+        weight: Of the loss of changed studies, beside that of studies as they are.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    method: Literal["fgsm", "pgd"] | None = None
+    image: Amount = 8.0
+    text: Amount = 0.1
+    steps: Annotated[int, Field(ge=1)] = 3
+    weight: Share = 0.5
+
+
+def attacked(
+    model: MultimodalClassifier, samples: Sequence[Sample], loss_of: Callable[[Sequence[Sample]], torch.Tensor], attack: Attack
+) -> tuple[list[Sample], torch.Tensor | None]:
+    """The samples changed so that a loss rises, and what to add to their word embeddings (see `words_moved_by`).
+
+    Args:
+        model: What computes the loss; gradients of its weights are left alone.
+        samples: With or without images and notes.
+        loss_of: Scalar loss of samples.
+        attack: How.
+    """
+    steps = attack.steps if attack.method == "pgd" else 1
+    pace = 1.0 if steps == 1 else 2.5 / steps  # enough to reach the border from anywhere (Madry et al. 2018)
+    start = 1.0 if attack.method == "pgd" else 0.0
+    deltas = [attack.image * start * (2 * torch.rand_like(image) - 1) for image in _images(samples)]
+    with _as_in_use(model), words_moved_by(model, None) as words:
+        for _ in range(steps):
+            moved = [delta.requires_grad_() for delta in deltas]
+            loss = loss_of(_with_images(samples, moved))
+            shift = [] if words.shift is None else [words.shift]
+            gradients = torch.autograd.grad(loss, [*moved, *shift], allow_unused=True)
+            deltas = [_stepped(d.detach(), g, attack.image, pace) for d, g in zip(deltas, gradients, strict=False)]
+            if words.shift is not None:
+                words.shift = _turned(words, gradients[-1], attack.text, pace)
+    return _with_images(samples, deltas), None if words.shift is None else words.shift.detach()
+
+
+@dataclass
+class Words:
+    """What is added to word embeddings, and the embeddings seen last; None until there is a note."""
+
+    shift: torch.Tensor | None = None
+    seen: torch.Tensor | None = None
+
+
+@contextmanager
+def words_moved_by(model: MultimodalClassifier, shift: torch.Tensor | None) -> Iterator[Words]:
+    """Add (notes, T, D) to the word embeddings of every batch inside the block, in the order of the samples that have a note."""
+    words = Words(shift)
+
+    def move(_module: nn.Module, _inputs: Any, embedded: torch.Tensor) -> torch.Tensor:
+        words.seen = embedded.detach()
+        if words.shift is None:
+            words.shift = torch.zeros_like(embedded, requires_grad=True)
+        return embedded + words.shift
+
+    table = next((m for m in model.encoders["text"].modules() if isinstance(m, nn.Embedding)), None) if _reads_text(model) else None
+    hook = table.register_forward_hook(move) if table is not None else None
+    try:
+        yield words
+    finally:
+        if hook is not None:
+            hook.remove()
+
+
+def _reads_text(model: MultimodalClassifier) -> bool:
+    return "text" in model.encoders
+
+
+@contextmanager
+def _as_in_use(model: MultimodalClassifier) -> Iterator[None]:
+    """No dropout and no new batch statistics inside the block; cuDNN cannot go back through recurrent layers like this."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        model.train(training)
+
+
+def _images(samples: Sequence[Sample]) -> list[torch.Tensor]:
+    return [sample.inputs["image"][0] for sample in samples if "image" in sample.inputs]
+
+
+def _with_images(samples: Sequence[Sample], deltas: Sequence[torch.Tensor]) -> list[Sample]:
+    left = iter(deltas)
+    return [s.having("image", s.inputs["image"][0] + next(left)) if "image" in s.inputs else s for s in samples]
+
+
+def _stepped(delta: torch.Tensor, gradient: torch.Tensor | None, reach: float, pace: float) -> torch.Tensor:
+    """A step along the sign, brought back to the allowed distance."""
+    return delta if gradient is None else (delta + pace * reach * gradient.sign()).clamp(-reach, reach)
+
+
+def _turned(words: Words, gradient: torch.Tensor | None, reach: float, pace: float) -> torch.Tensor:
+    """A step along the gradient, brought back into each note's ball."""
+    assert words.shift is not None
+    assert words.seen is not None
+    if gradient is None:
+        return words.shift.detach().requires_grad_()
+    radius = reach * _length(words.seen)
+    moved = words.shift.detach() + pace * radius * gradient / _length(gradient).clamp_min(1e-12)
+    return (moved * (radius / _length(moved).clamp_min(1e-12)).clamp_max(1.0)).requires_grad_()
+
+
+def _length(rows: torch.Tensor) -> torch.Tensor:
+    length: torch.Tensor = rows.flatten(1).square().sum(1).sqrt()
+    return length[:, None, None]
