@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from medmm.geometry import Grid, lps_to_ras, reorient
 from medmm.study import Volume
-from medmm.types import AnyArray
+from medmm.types import AnyArray, FloatArray
 
 FOLDER = "pack"
 _FIT_SIDE, _COARSE_SIDE, _COARSE_SLICES = 256, 128, 160
@@ -100,6 +100,26 @@ def read_chunk(folder: Path, level: int, chunk: int) -> bytes | None:
     except OSError:
         return None
     return gzip.compress(content, _GZIP_LEVEL, mtime=0)
+
+
+def write_overlay(
+    name: str, values: AnyArray, affine: FloatArray, folder: Path, pack: dict[str, Any], labels: Sequence[str] = ()
+) -> None:
+    """Lay something over the volume that `write_pack` wrote, on a grid of its own.
+
+    Args:
+        name: What it is, in words.
+        values: (I, J, K) uint8; 0 is see-through.
+        affine: (4, 4) from its voxel index to RAS+ millimetres.
+        folder: As for `write_pack`.
+        pack: What `write_pack` returned; learns of the overlay.
+        labels: What the values 1, 2, ... are; when empty the values are a map from low to high.
+    """
+    overlays = pack.setdefault("overlays", [])
+    number = len(pack["levels"]) + len(overlays)  # overlays lie behind the levels, each as one chunk
+    (folder / FOLDER / f"{number}-0").write_bytes(np.ascontiguousarray(values.transpose(2, 1, 0), dtype=np.uint8).tobytes())
+    numbered = {str(n): text for n, text in enumerate(labels, 1)}
+    overlays.append({"name": name, "shape": list(values.shape), "affine": lps_to_ras(affine).tolist(), "labels": numbered or None})
 
 
 def _levels(shape: Three) -> tuple[_Level, list[_Level]]:

@@ -9,6 +9,9 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
+
+from medmm.ui.pack import write_overlay
 
 pytestmark = pytest.mark.browser
 
@@ -200,3 +203,83 @@ def test_a_chinese_page_has_a_chinese_viewer(chromium: Any, server: Any) -> None
     page.wait_for_selector(".mm-viewer[data-level=full]", timeout=60_000)
     assert "横断面" in page.inner_text(".mm-pane >> nth=0")
     context.close()
+
+
+def reopen(visit: Any, specs: list[dict[str, Any]]) -> None:
+    """Show these instead, as a page that hands them over would."""
+    visit.page.evaluate("specs => document.querySelector('.mm-viewer').viewer.open(specs)", specs)
+    visit.wait_for_scan()
+    visit.drawn()
+
+
+def spec_of(visit: Any) -> dict[str, Any]:
+    """What the viewer was told of the open scan."""
+    script = "() => { const { url, shape, spacing, affine, unit, low, high, levels, whole } = document.querySelector('.mm-viewer')"
+    script += ".viewer.study; return { url, shape, spacing, affine, unit, low, high, levels, whole }; }"
+    found: dict[str, Any] = visit.page.evaluate(script)
+    return found
+
+
+def test_an_overlay_on_a_grid_of_its_own_lies_where_its_affine_says(viewer: Any, server: Any) -> None:
+    assert viewer.page.locator(".mm-overlay").is_hidden()
+    values = np.random.default_rng(9).integers(0, 3, (9, 6, 8)).astype(np.uint8)
+    affine = np.array([[0, -4.0, 0, 25], [2.5, 0, 0, -21], [0, 0.3, 7, 712], [0, 0, 0, 1]])  # turned, tilted, coarser
+    folder = max(server.temp.rglob("pack"), key=lambda f: f.stat().st_mtime).parent
+    spec = spec_of(viewer)
+    write_overlay("Lesions", values, affine, folder, spec, ["<b>primary", "node"])
+    reopen(viewer, [spec])
+    viewer.page.wait_for_selector(".mm-overlay")
+    assert viewer.page.inner_text(".mm-legend").split("\n") == ["Lesions", "<b>primary", "node"]
+    scan = np.diag([*SPACING, 1.0])
+    scan[:3, 3] = -20, -30, 700
+    for n, (slices, rows, columns) in ((0, np.ix_([15], range(50), range(40))), (2, np.ix_(range(29, -1, -1), range(50), [20]))):
+        index = np.stack(np.broadcast_arrays(39 - columns, 49 - rows, slices, 1), axis=-1).squeeze()
+        where = np.floor(index @ (np.linalg.inv(affine) @ scan).T[:, :3] + 0.5).astype(int)
+        inside = ((where >= 0) & (where < values.shape)).all(-1)
+        expected = np.where(inside, values[tuple(np.clip(where, 0, np.array(values.shape) - 1).transpose(2, 0, 1))], 0)
+        assert (expected > 0).mean() > 0.05
+        canvas = viewer.page.locator(".mm-colours").nth(n)
+        rgba = canvas.evaluate("c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)")
+        colours = np.array(rgba).reshape(*expected.shape, 4)
+        np.testing.assert_array_equal(colours[..., 3] > 0, expected > 0)
+        np.testing.assert_array_equal(
+            colours[expected == 2][:, :3], np.broadcast_to([0x56, 0xB4, 0xE9], ((expected == 2).sum(), 3))
+        )
+        assert canvas.bounding_box() == pytest.approx(pane(viewer, n).bounding_box())
+    viewer.page.focus(".mm-canvas")
+    viewer.page.keyboard.press("o")
+    viewer.drawn()
+    assert viewer.page.locator(".mm-colours").first.is_hidden()
+
+
+def test_two_studies_side_by_side_scroll_together_in_millimetres(viewer: Any, visitor: Any, server: Any, tmp_path: Path) -> None:
+    other = visitor(server.url)
+    halved = np.ascontiguousarray(ON_SCREEN[::2])  # the same patient in slices of twice the distance
+    other.upload(save(halved, tmp_path / "prior.nii.gz", (1.5, 1.0, 6.0)))
+    other.wait_for_scan()
+    reopen(viewer, [spec_of(viewer), spec_of(other) | {"title": "prior"}])
+    viewer.page.select_option(".mm-plane", "compare")
+    viewer.page.focus(".mm-canvas")
+    viewer.page.keyboard.press("Home")
+    viewer.page.keyboard.press("PageDown")
+    viewer.drawn()
+    np.testing.assert_array_equal(pixels(viewer, 0), grey(ON_SCREEN[10]))
+    np.testing.assert_array_equal(pixels(viewer, 1), grey(halved[5]))
+    assert viewer.page.locator(".mm-name").nth(1).inner_text() == "Axial, prior"
+
+
+def test_a_saved_picture_says_what_it_is_not_for(viewer: Any) -> None:
+    with viewer.page.expect_download() as download:
+        viewer.page.get_by_role("button", name="Save picture").click()
+    saved = np.asarray(Image.open(download.value.path()).convert("L"))
+    assert download.value.suggested_filename == "medmm-view.png"
+    stage = viewer.page.locator(".mm-stage").bounding_box()
+    assert saved.shape == (round(stage["height"]) + 44, round(stage["width"]))
+    assert (saved[-40:] > 150).sum() > 300  # words
+    assert saved[:-44].std() > 30  # the picture
+    box = pane(viewer, 0).bounding_box()
+    middle = saved[int(box["y"] - stage["y"]) :, int(box["x"] - stage["x"]) :]
+    step = box["width"] / 40
+    seen = [middle[int(2.5 * step * 1.0), int((c + 0.5) * step)] for c in range(4, 16)]
+    expected = grey(ON_SCREEN[15])[int(2.5 * step / (box["height"] / 50)), 4:16]
+    assert np.corrcoef(seen, expected)[0, 1] > 0.9

@@ -31,7 +31,11 @@ def known(language: Language, key: str, otherwise: str = "") -> str:
 
 def viewer_words() -> dict[Language, dict[str, str]]:
     """What the viewer says, in all languages: it knows in which the page is shown."""
-    return {lang: {k.removeprefix(_VIEWER): v for k, v in words.items() if k.startswith(_VIEWER)} for lang, words in WORDS.items()}
+    shared = ("research_only",)
+    return {
+        lang: {k.removeprefix(_VIEWER): v for k, v in words.items() if k.startswith(_VIEWER) or k in shared}
+        for lang, words in WORDS.items()
+    }
 
 
 def language_of(asked: str | None, accepted: str | None) -> Language:

@@ -167,6 +167,12 @@ CHINESE = {
     "viewer_view": "视图",
     "viewer_cine": "播放",
     "viewer_reset": "复位",
+    "viewer_save": "保存图片",
+    "viewer_compare": "两次检查",
+    "viewer_overlay": "叠加层",
+    "viewer_contour": "轮廓",
+    "viewer_opacity": "不透明度",
+    "viewer_low_high": "由低到高",
     "viewer_mean": "{n} 个体素的平均值",
     "viewer_preview": "仍为预览",
     "viewer_level_coarse": "预览。",
@@ -180,6 +186,6 @@ CHINESE = {
         "拖动：按所选方式（C 十字线、W 调窗、S 翻层、P 移动、M 测距）。右键：调窗。Shift 或中键：移动。\n"
         "Ctrl 加滚轮或双指：缩放和移动。单指：翻层。\n"
         "1 至 9：窗口预设。Shift 或 Ctrl 加方向键：粗调或细调窗宽窗位。\n"
-        "连按两次 C：隐藏十字线。空格：播放。R：复位。?：本帮助。"
+        "连按两次 C：隐藏十字线。O：叠加层。空格：播放。R：复位。?：本帮助。"
     ),
 }

@@ -157,6 +157,12 @@ ENGLISH = {
     "viewer_view": "View",
     "viewer_cine": "Play",
     "viewer_reset": "Reset",
+    "viewer_save": "Save picture",
+    "viewer_compare": "Two studies",
+    "viewer_overlay": "Overlay",
+    "viewer_contour": "contour",
+    "viewer_opacity": "opacity",
+    "viewer_low_high": "low to high",
     "viewer_mean": "mean of {n} voxels",
     "viewer_preview": "still a preview",
     "viewer_level_coarse": "Preview.",
@@ -170,7 +176,7 @@ ENGLISH = {
         "Drag: as chosen (C crosshair, W window, S slice, P move, M ruler). Right button: window. Shift or middle button: move.\n"
         "Ctrl and wheel, or two fingers: zoom and move. One finger: slices.\n"
         "1 to 9: windows. Shift or Ctrl with arrow keys: window width and level, coarse or fine.\n"
-        "C twice: hide the crosshair. Space: play. R: reset. ?: this help."
+        "C twice: hide the crosshair. O: overlay. Space: play. R: reset. ?: this help."
     ),
     # what an error means, by its code; its own message says more
     "E_NO_IMAGE": "There is nothing readable as an image here. Upload DICOM, NIfTI, PNG or JPEG.",

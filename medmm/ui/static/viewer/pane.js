@@ -21,7 +21,7 @@ export class Pane {
     this.plane = plane;
     this.axes = PLANES[plane];
     this.node.dataset.plane = plane;
-    this.name.textContent = words[plane];
+    this.name.textContent = study.title ? `${words[plane]}, ${study.title}` : words[plane];
     this.letters.forEach((node, n) => { node.textContent = study.unit === 'HU' ? this.axes.letters[n] : ''; });
     this.extent = [this.axes.across, this.axes.down].map((axis) => study.shape[axis] * study.spacing[axis]);
     this.reset();
@@ -87,10 +87,16 @@ export class Pane {
   draw(state) {
     const { index, inside } = this.study.indexOf(state.point), { axes } = this;
     const source = this.study.source(axes, index);
-    const linked = inside || this.study === state.studies[0];
-    this.canvas.style.visibility = linked ? '' : 'hidden';
+    this.canvas.style.visibility = inside ? '' : 'hidden'; // another scan may not reach as far
     drawGrey(this.canvas, axes, source, state.window);
     this.lay(this.canvas, source.shape, source.factors, this.study.spacing);
+    const [layer] = this.study.layers;
+    this.colours.hidden = !layer || !inside || !state.overlay.shown;
+    if (!this.colours.hidden) {
+      layer.draw(this.colours, axes, this.study, index, state.overlay.contour);
+      this.lay(this.colours, this.study.fit.shape, this.study.fit.factors, this.study.spacing);
+      this.colours.style.opacity = state.overlay.opacity;
+    }
     drawMarks(this, state, index);
     if (this.ruler) this.node.dataset.ruler = lengthOf(this.ruler).toFixed(1);
     else delete this.node.dataset.ruler;

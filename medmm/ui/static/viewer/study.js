@@ -1,5 +1,6 @@
 // A scan in the browser: one array at the resolution that fits, filled coarsely first and then chunk by chunk,
 // and, where that is not how it was read, the slices looked at last as they were read.
+import { Overlay } from './draw.js';
 import { apply, clamp, inverse } from './geometry.js';
 
 const small = navigator.connection?.saveData || navigator.deviceMemory <= 4 || matchMedia('(pointer: coarse)').matches;
@@ -18,6 +19,7 @@ export class Study {
     this.exact = this.fit.factors.every((factor) => factor === 1);
     this.voxels = new Int16Array(this.fit.shape.reduce((all, n) => all * n)).fill(spec.low);
     this.real = new Uint8Array(this.fit.shape[2]); // slices that have more than the coarse preview
+    this.layers = []; // overlays that have arrived
     this.slices = new Map(); // full slices by number, those used last at the end
     this.most = Math.max(2 * AHEAD + 1, Math.floor((BUDGET - SPARE - this.voxels.byteLength) / (2 * spec.shape[0] * spec.shape[1])));
     this.ending = new AbortController();
@@ -64,12 +66,14 @@ export class Study {
 
   // Everything but full slices, those nearest to `centre` first. Rejects with the status of a chunk that was refused.
   async load() {
+    const overlays = Promise.all((this.overlays ?? []).map((overlay, n) => this.cover(overlay, n)));
     if (this.whole === 1) await this.fetchAll(0, (first, chunk) => this.preview(first, chunk));
     await this.fetchAll(this.whole, (first, chunk) => {
       const size = this.fit.shape[0] * this.fit.shape[1];
       this.voxels.set(chunk, first * size);
       this.real.fill(1, first, first + chunk.length / size);
     });
+    await overlays;
   }
 
   async fetchAll(level, place) {
@@ -90,7 +94,14 @@ export class Study {
   async chunk(level, number, signal) {
     const reply = await fetch(`${this.url}/${level}/${number}`, { signal });
     if (!reply.ok) throw new Error(String(reply.status));
-    return new Int16Array(await reply.arrayBuffer());
+    const bytes = await reply.arrayBuffer();
+    return level < this.levels.length ? new Int16Array(bytes) : new Uint8Array(bytes);
+  }
+
+  // Overlays lie behind the levels, each as one chunk.
+  async cover(overlay, number) {
+    this.layers.push(new Overlay(overlay, this, await this.chunk(this.levels.length + number, 0, this.ending.signal)));
+    this.changed();
   }
 
   // Put a coarse chunk, each voxel repeated, where nothing better is.

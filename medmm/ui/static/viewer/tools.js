@@ -1,5 +1,7 @@
 // Everything around the picture: slider, layouts, what a drag does, windows, playing, help.
 import { button, fill, make } from './dom.js';
+import { LABELS, MAP } from './draw.js';
+import { save } from './save.js';
 
 const MODES = { crosshair: 'c', window: 'w', slice: 's', pan: 'p', ruler: 'm' };
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
@@ -21,12 +23,15 @@ export class Tools {
     this.presets.classList.add('mm-presets');
     this.cine = button(words.cine, { className: 'mm-cine', title: `${words.cine} (Space)`, 'aria-pressed': 'false', onclick: () => this.play(!this.playing) });
     this.zero = button(words.reset, { title: `${words.reset} (R)`, onclick: () => viewer.reset() });
+    this.picture = button(words.save, { onclick: () => save(viewer, `${viewer.active.canvas.ariaLabel}`) });
     this.help = this.helpText(words);
-    this.actions = this.group(words.view, [this.cine, this.zero]);
+    this.actions = this.group(words.view, [this.cine, this.zero, this.picture]);
+    this.overlay = this.overlayTools(words);
     this.nodes = [
       make('div', { className: 'mm-slices' }, this.range, this.position),
       make('div', { className: 'mm-tools' }, this.plane, this.presets),
       make('div', { className: 'mm-tools' }, this.modes, this.actions),
+      this.overlay,
       make('p', { className: 'mm-hint' }, this.level, this.window, make('span', { textContent: words.convention })),
       this.help,
     ];
@@ -35,6 +40,28 @@ export class Tools {
   }
 
   group(label, children) { return make('div', { className: 'mm-group', role: 'group', 'aria-label': label }, ...children); }
+
+  // What an overlay is shown with; there only while there is one.
+  overlayTools(words) {
+    const state = this.viewer.overlay, change = (name) => (event) => { state[name] = event.target.checked; this.viewer.later(); };
+    this.covering = make('input', { type: 'checkbox', checked: true, onchange: change('shown') });
+    const contour = make('input', { type: 'checkbox', onchange: change('contour') });
+    const opacity = make('input', { className: 'mm-opacity', type: 'range', min: 0, max: 100, value: 100 * state.opacity, 'aria-label': words.opacity });
+    opacity.addEventListener('input', () => { state.opacity = opacity.value / 100; this.viewer.later(); });
+    this.legend = make('span', { className: 'mm-legend' });
+    const labelled = (box, text) => make('label', {}, box, ` ${text}`);
+    return make('div', { className: 'mm-tools mm-overlay', role: 'group', 'aria-label': words.overlay, hidden: true },
+      labelled(this.covering, words.overlay), labelled(contour, words.contour), make('label', {}, `${words.opacity} `, opacity), this.legend);
+  }
+
+  // Name of the overlay and what its colours mean.
+  explain(layer) {
+    const chip = (background, text) => make('span', { className: 'mm-chip' }, make('i', { style: `background: ${background}` }), text);
+    const chips = layer.labels
+      ? Object.entries(layer.labels).map(([value, text]) => chip(LABELS[(value - 1) % LABELS.length], text))
+      : [chip(`linear-gradient(90deg, ${MAP.join()})`, this.viewer.words.low_high)];
+    this.legend.replaceChildren(make('b', { textContent: layer.name }), ...chips);
+  }
 
   helpText(words) {
     const lines = words.help_lines.split('\n').map((line) => make('li', { textContent: line }));
@@ -45,6 +72,7 @@ export class Tools {
 
   close() {
     this.play(false);
+    this.overlay.hidden = true;
     this.presets.replaceChildren();
     this.plane.replaceChildren();
     this.position.textContent = this.viewer.words.no_slice;
@@ -55,6 +83,7 @@ export class Tools {
   open() {
     const { viewer } = this, { words, study } = viewer, flat = study.shape[2] === 1;
     const layouts = flat ? ['axial'] : ['three', 'axial', 'coronal', 'sagittal'];
+    if (viewer.studies.length === 2) layouts.push('compare');
     this.plane.replaceChildren(...layouts.map((name) => make('option', { value: name, textContent: words[name] })));
     this.presets.replaceChildren(...viewer.presets.map(([name], n) => button(words[name], {
       title: `${words[name]} (${n + 1})`, onclick: () => viewer.preset(n),
@@ -71,7 +100,10 @@ export class Tools {
   pressed(preset) { [...this.presets.children].forEach((node, n) => node.setAttribute('aria-pressed', String(n === preset))); }
 
   tell(slice, slices, position, window, level) {
-    const { words, study } = this.viewer, percent = Math.round(100 * study.share);
+    const { words, study } = this.viewer, [layer] = study.layers;
+    if (layer && this.overlay.hidden) this.explain(layer);
+    this.overlay.hidden = !layer;
+    const percent = Math.round(100 * study.share);
     this.range.max = slices;
     this.range.value = slice + 1;
     this.range.setAttribute('aria-valuetext', position);
@@ -97,6 +129,7 @@ export class Tools {
     else if (mode) viewer.setMode(mode);
     else if (letter === ' ') this.play(!this.playing);
     else if (letter === 'r') viewer.reset();
+    else if (letter === 'o') this.covering.click();
     else if (letter === '?') this.help.open = !this.help.open;
     else return false;
     return true;

@@ -1,5 +1,5 @@
 // The viewer: what is open, where one looks, and which panes show it. Moving through slices never asks the server.
-import { PLANES, apply, clamp } from './geometry.js';
+import { apply, clamp } from './geometry.js';
 import { Window } from './draw.js';
 import { fill, make } from './dom.js';
 import { listen } from './input.js';
@@ -8,6 +8,7 @@ import { Study } from './study.js';
 import { Tools } from './tools.js';
 
 const LAYOUTS = { three: ['axial', 'coronal', 'sagittal'], axial: ['axial'], coronal: ['coronal'], sagittal: ['sagittal'] };
+const COMPARE = 'compare'; // the same plane of two scans
 const REST = 200; // milliseconds without a move after which full slices are fetched
 const WINDOWS = {
   HU: [['lung', 1500, -600], ['soft', 400, 40], ['bone', 2000, 400], ['brain', 80, 40], ['liver', 150, 60]],
@@ -17,6 +18,7 @@ const WINDOWS = {
 export class Viewer {
   constructor(root, words) {
     Object.assign(this, { root, words, studies: [], width: 400, level: 40, window: new Window(), crosshair: true, mode: 'crosshair' });
+    this.overlay = { shown: true, contour: false, opacity: 0.5 };
     this.panes = [new Pane(), new Pane(), new Pane()];
     this.active = this.panes[0];
     this.stage = make('div', { className: 'mm-stage' }, ...this.panes.map((pane) => pane.node), make('span', { className: 'mm-empty' }));
@@ -81,10 +83,10 @@ export class Viewer {
   arrange(layout) {
     this.layout = layout;
     this.stage.dataset.layout = layout;
+    const beside = layout === COMPARE, planes = beside ? this.studies.map(() => this.active.plane) : LAYOUTS[layout];
     this.panes.forEach((pane, n) => {
-      const plane = LAYOUTS[layout][n];
-      pane.node.hidden = !plane;
-      if (plane) pane.show(this.study, plane, this.words);
+      pane.node.hidden = !planes[n];
+      if (planes[n]) pane.show(beside ? this.studies[n] : this.study, planes[n], this.words);
     });
     this.activate(this.panes[0]);
     this.tools.arranged();
@@ -171,21 +173,23 @@ export class Viewer {
 
   restLater() {
     clearTimeout(this.waiting);
-    if (this.shown.some((pane) => pane.plane === 'axial')) this.waiting = setTimeout(() => this.rest(), REST);
+    this.waiting = setTimeout(() => {
+      const axial = this.shown.filter((pane) => pane.plane === 'axial').map((pane) => pane.study);
+      for (const study of new Set(axial)) this.rest(study, study.indexOf(this.point).index[2]);
+    }, REST);
   }
 
-  rest() {
-    const { study } = this, slice = this.index[2];
+  rest(study, slice) {
     if (study.resting.at === slice) return;
     study.rest(slice).catch((error) => {
-      if (error.name !== 'AbortError' && this.study === study) this.close(this.words.gone);
+      if (error.name !== 'AbortError' && this.studies.includes(study)) this.close(this.words.gone);
     });
     study.resting.at = slice;
   }
 
   // What is under the pointer, for the corner of a pane.
   probe(pane, clientX, clientY) {
-    const { index, inside } = pane.voxelAt(pane.toSlice(clientX, clientY), pane.study.indexOf(this.point).index);
+    const here = pane.study.indexOf(this.point), { index, inside } = pane.voxelAt(pane.toSlice(clientX, clientY), here.index);
     const found = inside && pane.study.unit === 'HU' ? pane.study.valueAt(index) : null;
     if (!found) pane.readout.textContent = inside && pane.study.unit === 'HU' ? this.words.preview : '';
     else pane.readout.textContent = `${found.value} HU${found.of > 1 ? `, ${fill(this.words.mean, { n: found.of })}` : ''}`;
@@ -196,9 +200,8 @@ export class Viewer {
 export function start(element, props, watch) {
   const all = props.words, words = document.documentElement.lang.startsWith('zh') ? all.zh : all.en;
   const viewer = new Viewer(element.querySelector('.mm-viewer'), words);
+  viewer.root.viewer = viewer;
   const show = () => viewer.open([props.value || []].flat());
   watch('value', show);
   show();
 }
-
-export { PLANES };
