@@ -65,26 +65,25 @@ def pull(service: Service, study: str, out: Path, *, seconds: float = SECONDS) -
         BudgetError: If what comes takes more time or memory than it may.
     """
     with appearing(out) as folder:
-        return Pulled(**_ask("pull", service, seconds, study=study, folder=str(folder.absolute())))
+        return Pulled(**_ask("pull", service, seconds, study=study, folder=str(folder.absolute()), seconds=seconds))
 
 
-def _ask(task: str, service: Service, seconds: float, **arguments: Any) -> dict[str, Any]:
+def _ask(task: str, service: Service, within: float, /, **arguments: Any) -> dict[str, Any]:
     with closing(Worker(__name__, environment=SINGLE_THREADED)) as worker:
-        return worker.call(task, seconds + 2 * _GRACE, service=asdict(service), seconds=seconds, **arguments)
+        return worker.call(task, within + 2 * _GRACE, within=within, service=asdict(service), **arguments)
 
 
-def _find(service: Mapping[str, Any], seconds: float, query: Mapping[str, str], limit: int) -> dict[str, Any]:  # as pull
+def _find(service: Mapping[str, Any], query: Mapping[str, str], limit: int) -> dict[str, Any]:
     return {"studies": [study.to_dict() for study in Service(**service).connect().find(Query(**query), limit)]}
 
 
-def _pull(service: Mapping[str, Any], seconds: float, study: str, folder: str) -> dict[str, Any]:
+def _pull(service: Mapping[str, Any], study: str, folder: str, seconds: float) -> dict[str, Any]:
     return fetch(Service(**service).connect(), study, Path(folder), seconds=seconds).to_dict()
 
 
 def _confined(task: Task) -> Task:
-    def run(seconds: float, **arguments: Any) -> dict[str, Any]:
-        allowance = Allowance(seconds + _GRACE, LIMITS.memory_bytes, LIMITS.total_bytes, network=True)
-        return confined(task, allowance)(seconds=seconds, **arguments)
+    def run(within: float, **arguments: Any) -> dict[str, Any]:
+        return confined(task, Allowance(within + _GRACE, LIMITS.memory_bytes, LIMITS.total_bytes, network=True))(**arguments)
 
     return run
 
