@@ -36,7 +36,9 @@ class Logits(NamedTuple):
     Attributes:
         fused: (B, classes), the answer.
         single: For each modality (B, classes) of its own head; rows where it is absent mean nothing.
+        further: Of each further task, the output of its head.
     """
 
     fused: torch.Tensor
     single: dict[Modality, torch.Tensor]
+    further: tuple[torch.Tensor, ...] = ()

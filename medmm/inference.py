@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from medmm.model_folder import ModelFolder, load_model_folder
 from medmm.prediction import Answer, Prediction
 from medmm.shelf import find_model
 from medmm.study import Note, Notice, Study
+from medmm.tasks import task_answer
 from medmm.transforms.batch import Sample
 from medmm.types import FloatArray, Modality, in_words, pattern_name
 
@@ -60,6 +62,7 @@ class Predictor:
         logits = self._logits([sample])
         answers = {pattern: self._answer(pattern_name(pattern), values[0]) for pattern, values in logits.items()}
         full = sample.modalities
+        tasks = self._further(sample)
         seconds = {"preprocess": prepared - start, "network": time.perf_counter() - prepared}
         single = {pattern_name(p): a for p, a in answers.items() if len(p) == 1 and p <= full}
         told = (
@@ -78,6 +81,7 @@ class Predictor:
             notices=told,
             seconds=seconds,
             text_used=self.text_used(study.note) if "text" in full else None,
+            tasks=tasks,
         )
 
     def text_used(self, note: Note | None) -> str | None:
@@ -120,9 +124,20 @@ class Predictor:
             raise BudgetError(msg) from None
         found = {p: values.double().cpu().numpy() for p, (values, complete) in answers.items() if bool(complete.all())}
         if not all(np.isfinite(v).all() for v in found.values()):
-            msg = "Expected finite network outputs; got NaN or infinity. No answer is given."
-            raise NonFiniteError(msg)
+            raise _not_finite()
         return found
+
+    @torch.no_grad()
+    def _further(self, sample: Sample) -> dict[str, dict[str, Any]]:
+        """Answers to further tasks from everything the sample has."""
+        model = self.folder.model
+        if not model.config.tasks:
+            return {}
+        batch = self.folder.preprocessor.collate([sample]).to(model.device)
+        outputs = model.further(model.encode(batch), batch.present)
+        if not all(bool(output.isfinite().all()) for output in outputs):
+            raise _not_finite()
+        return {t.name: task_answer(t, output[0].double().cpu()) for t, output in zip(model.config.tasks, outputs, strict=True)}
 
     def _answer(self, pattern: str, logits: FloatArray) -> Answer:
         kind, calibrator = self.folder.model.config.kind, self.folder.calibrators.get(pattern)
@@ -145,6 +160,11 @@ class Predictor:
         ]
         unread = sorted(study.modalities - self.folder.preprocessor.modalities)
         return notices + [Notice("W_UNREAD", f"This model does not read {in_words(name)}; it was not used.") for name in unread]
+
+
+def _not_finite() -> NonFiniteError:
+    msg = "Expected finite network outputs; got NaN or infinity. No answer is given."
+    return NonFiniteError(msg)
 
 
 def _uncalibrated(kind: str, logits: FloatArray) -> FloatArray:

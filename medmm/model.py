@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -21,7 +21,9 @@ from medmm.encoders import ENCODERS, Encoded
 from medmm.encoders.volumes import OverVolumes
 from medmm.errors import ModelError
 from medmm.fusion import FUSIONS, Features, Present
+from medmm.fusion.contract import mean_present
 from medmm.heads import Head, Logits
+from medmm.tasks import FurtherTask, TaskHead
 from medmm.transforms.audio import AudioRecipe
 from medmm.transforms.batch import Batch, Tensors
 from medmm.transforms.columns import TableRecipe
@@ -60,6 +62,8 @@ class ModelConfig:
         fusion: Name of a fusion layer.
         width: Channels in which modalities meet.
         dropout: Before every head.
+        tasks: Further tasks, each with a head on the fused feature.
+        task_weights: Whether the losses of tasks have fixed weights or learned ones, by uncertainty.
         vote: Weight of each modality's own logits beside the fused ones in the joint answer, so that one
             head misled by few cases does less harm; 0 leaves the fused head alone. Own logits are one term a
             modality, so the answer of an additive fusion stays additive; a fusion of logits has no vote beside it.
@@ -77,6 +81,8 @@ class ModelConfig:
     width: int = 128
     dropout: float = 0.2
     vote: float = 0.5
+    tasks: tuple[FurtherTask, ...] = ()
+    task_weights: Literal["fixed", "uncertainty"] = "fixed"
 
     @property
     def sides(self) -> dict[Modality, Side[Any]]:
@@ -128,6 +134,9 @@ class MultimodalClassifier(nn.Module):
         self.fusion = fusion(classes if fusion.joins == "logits" else config.width, names)
         self.head = Head(config.width, classes, config.dropout)
         self.single_heads = nn.ModuleDict({n: Head(config.width, classes, config.dropout) for n in names})
+        self.task_heads = nn.ModuleList(TaskHead(config.width, task, config.dropout) for task in config.tasks)
+        learned = config.tasks and config.task_weights == "uncertainty"
+        self.log_variance = nn.Parameter(torch.zeros(1 + len(config.tasks))) if learned else None
 
     @property
     def patterns(self) -> tuple[frozenset[Modality], ...]:
@@ -168,8 +177,15 @@ class MultimodalClassifier(nn.Module):
         return self.judge(self.encode(batch), batch.present)
 
     def judge(self, features: Features, present: Present) -> Logits:
-        """Logits of the fused head and of each modality's own."""
-        return Logits(self.fuse(features, present), self.single(features))
+        """Logits of every head."""
+        return Logits(self.fuse(features, present), self.single(features), self.further(features, present))
+
+    def further(self, features: Features, present: Present) -> tuple[torch.Tensor, ...]:
+        """Output of each further task's head on the fused feature, or on the mean of those present if logits are fused."""
+        if not self.config.tasks:
+            return ()
+        feature = mean_present(features, present) if self.fusion.joins == "logits" else self.fusion(features, present)
+        return tuple(head(feature) for head in self.task_heads)
 
     def answer(self, features: Features, present: Present) -> torch.Tensor:
         """(B, classes) logits to act on: the fused ones with the vote of each modality's own, or a lone modality's own."""

@@ -38,6 +38,7 @@ class Prediction:
         notices: What the reader should know.
         seconds: Time of each step.
         text_used: The part of the note that the model read, None when it read none.
+        tasks: Answers to further tasks by name; probabilities, or a value, that nothing has calibrated.
     """
 
     pattern: str
@@ -48,6 +49,7 @@ class Prediction:
     notices: tuple[Notice, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     text_used: str | None = None
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_dict(self, *, with_text: bool = False) -> dict[str, Any]:
         """The JSON document of `medmm predict --json`.
@@ -62,6 +64,7 @@ class Prediction:
             "calibrated": self.answer.calibrated,
             "modalities": self.pattern.split("+"),
             "by_modality": {name: answer.probabilities for name, answer in self.single.items()},
+            "tasks": self.tasks,
             "geometry": self.study["geometry"],
             "series": {key: self.study[key] for key in ("source", "series", "rule", "left_out", "repairs")},
             "note": self._note(with_text),

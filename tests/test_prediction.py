@@ -20,6 +20,7 @@ def test_the_document_says_everything_and_is_plain_json() -> None:
         "calibrated": True,
         "modalities": ["text"],
         "by_modality": {"text": {"no": 0.4, "yes": 0.6}},
+        "tasks": {},
         "geometry": None,
         "series": {"source": "", "series": "", "rule": "", "left_out": [], "repairs": []},
         "note": None,

@@ -67,6 +67,12 @@ def count(present: Present, modalities: tuple[Modality, ...]) -> torch.Tensor:
     return torch.stack([present[name] for name in modalities]).sum(0)[:, None]
 
 
+def mean_present(features: Features, present: Present) -> torch.Tensor:
+    """(B, width) mean pooled vector of the modalities each sample has."""
+    total = torch.stack([encoded.pooled.masked_fill(~present[name][:, None], 0) for name, encoded in features.items()]).sum(0)
+    return total / count(present, tuple(features))
+
+
 def _blanked(encoded: Encoded, present: torch.Tensor) -> Encoded:
     tokens = encoded.tokens.masked_fill(~present[:, None, None], 0)
     pooled = encoded.pooled.masked_fill(~present[:, None], 0)

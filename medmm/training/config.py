@@ -15,6 +15,7 @@ from medmm.encoders import ENCODERS
 from medmm.errors import TaskError
 from medmm.fusion import FUSIONS
 from medmm.sections import BEFORE_READING, SectionName
+from medmm.tasks import FurtherTask
 from medmm.training.adversarial import Attack
 from medmm.transforms.augment.choice import Augmentation
 from medmm.types import MODALITIES, Modality
@@ -44,6 +45,8 @@ class TrainConfig:
         modalities: What the model may read; it reads those of them that the training cases have.
         tabular: Columns of the cohort that are tabular values.
         units: Unit of a column of numbers, where there is one.
+        tasks: Further tasks learned beside the labels, each with a column of the cohort, a kind and labels.
+        task_weights: `fixed` weights of their losses, or `uncertainty` to learn them.
         images: Most images of one study that are read.
         audio_seconds: Longest recording.
         labels_from: `reports` when labels were read off reports: then only the indication of a note is read.
@@ -82,6 +85,8 @@ class TrainConfig:
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = MODALITIES
     tabular: tuple[str, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
+    tasks: tuple[FurtherTask, ...] = ()
+    task_weights: Literal["fixed", "uncertainty"] = "fixed"
     images: Annotated[int, Field(ge=1)] = 4
     audio_seconds: Positive = 30.0
     labels_from: Literal["reports"] | None = None

@@ -16,6 +16,7 @@ from medmm.losses import class_weights, distillation_loss, over_parts, total_los
 from medmm.metrics import Scores, decide, point
 from medmm.metrics.thresholds import best_thresholds
 from medmm.model import MultimodalClassifier
+from medmm.tasks import joint_loss, task_loss
 from medmm.training.adversarial import attacked, words_moved_by
 from medmm.training.config import TrainConfig
 from medmm.training.mixup import draw_share, mixed, partners
@@ -33,11 +34,13 @@ class Examples:
         samples: Network-ready studies.
         target: (n, K), NaN where unknown.
         taught: (n, K) probabilities of a teacher, NaN rows where it has none; None without a teacher.
+        further: Of each further task (n, k), NaN where unknown.
     """
 
     samples: Sequence[Sample]
     target: FloatArray
     taught: FloatArray | None = None
+    further: tuple[FloatArray, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -73,7 +76,7 @@ def fit(
     def judge(averaged: MultimodalClassifier) -> Standing:
         assert val is not None
         f1, loss = evaluate(averaged, preprocessor, val, config)
-        return Standing(f1, loss, {"val/f1_macro": f1, "val/log_loss": loss})
+        return Standing(f1, loss, {"val/f1_macro": f1, "val/loss": loss})
 
     text_encoder: Any = model.encoders["text"] if config.text_source else None
     slow = text_encoder.net.parameters() if text_encoder else ()
@@ -87,28 +90,36 @@ def fit(
 def evaluate(
     model: MultimodalClassifier, preprocessor: Preprocessor, examples: Examples, config: TrainConfig
 ) -> tuple[float, float]:
-    """Validation macro-F1 (at its own best threshold, which the final calibration sets anew) and log-loss."""
-    logits = predict_logits(model, preprocessor, examples.samples, config)
+    """Validation macro-F1 (at its own best threshold, which the final calibration sets anew) and loss.
+
+    The loss is the log-loss of the main task plus that of the further ones, each with its weight.
+    """
+    outputs, further = predict(model, preprocessor, examples.samples, config)
     kind, labels = model.config.kind, model.config.labels
-    probability = torch.from_numpy(logits).double()
-    p = (probability.sigmoid() if kind == "multilabel" else probability.softmax(1)).numpy()
+    p = (outputs.sigmoid() if kind == "multilabel" else outputs.softmax(1)).numpy()
     called = decide(kind, p, best_thresholds(kind, examples.target, p))
     scores = Scores(kind, labels, examples.target, p, called, np.arange(len(p)))
-    return point("f1_macro", scores), point("log_loss", scores)
+    losses = [
+        task.weight * float(task_loss(task, output, torch.from_numpy(target)))
+        for task, output, target in zip(model.config.tasks, further, examples.further, strict=True)
+    ]
+    return point("f1_macro", scores), point("log_loss", scores) + sum(losses)
 
 
 @torch.no_grad()
-def predict_logits(
+def predict(
     model: MultimodalClassifier, preprocessor: Preprocessor, samples: Sequence[Sample], config: TrainConfig
-) -> FloatArray:
-    """(n, K) float64 logits of each sample from all it has."""
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """(n, K) float64 logits of each sample from all it has, and the outputs for each further task."""
     model.eval()
-    rows = []
+    rows: list[tuple[torch.Tensor, ...]] = []
     for start in range(0, len(samples), config.batch_size):
         chunk = [samples[i] for i in range(start, min(start + config.batch_size, len(samples)))]
         batch = preprocessor.collate(chunk).to(model.device)
-        rows.append(model.answer(model.encode(batch), batch.present).double().cpu())
-    return torch.cat(rows).numpy()
+        features = model.encode(batch)
+        rows.append((model.answer(features, batch.present), *model.further(features, batch.present)))
+    logits, *further = (torch.cat([tensor.double().cpu() for tensor in column]) for column in zip(*rows, strict=True))
+    return logits, further
 
 
 class _Supervised:
@@ -117,6 +128,7 @@ class _Supervised:
     def __init__(self, model: MultimodalClassifier, preprocessor: Preprocessor, train: Examples, config: TrainConfig) -> None:
         self.model, self.preprocessor, self.train, self.config = model, preprocessor, train, config
         self.target = torch.from_numpy(train.target).float().to(model.device)
+        self.further = [torch.from_numpy(target).float().to(model.device) for target in train.further]
         kind = model.config.kind
         balanced = config.class_weights == "balanced"
         self.class_weight = class_weights(kind, self.target) if balanced else torch.ones(train.target.shape[1], device=model.device)
@@ -158,6 +170,12 @@ class _Supervised:
         return share * self._loss(logits, chosen, batch.present) + (1 - share) * self._loss(logits, others, batch.present)
 
     def _loss(self, logits: Logits, chosen: list[int], present: Present) -> torch.Tensor:
+        """Of the main task and the further ones."""
+        tasks = self.model.config.tasks
+        further = [task_loss(t, o, target[chosen]) for t, o, target in zip(tasks, logits.further, self.further, strict=True)]
+        return joint_loss([self._main_loss(logits, chosen, present), *further], tasks, self.model.log_variance)
+
+    def _main_loss(self, logits: Logits, chosen: list[int], present: Present) -> torch.Tensor:
         """Of labels, and of the teacher's word where there is one."""
         kind, parts = self.model.config.kind, self.config.loss_parts
         loss = total_loss(kind, logits, self.target[chosen], present, self.class_weight, parts, self.config.smoothing)

@@ -26,6 +26,7 @@ from medmm.model_folder import save_model_folder
 from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.study import Category
 from medmm.table import write_csv
+from medmm.tasks import FurtherTask, plan_tasks
 from medmm.training.calibrate import Heldout, fit_decisions, heldout_logits, write_predictions
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
@@ -138,6 +139,7 @@ class _Run:
         self.out, self.config, self.table, self.kind = out, config, table, table.kind
         self.device, self.cache, self.on_progress, self.on_scan = device, cache, on_progress, on_scan
         self.teacher = teacher
+        self.tasks: tuple[FurtherTask, ...] = ()
 
     def by_split(self, labelled: Sequence[Case]) -> TrainResult:
         """Train, stop and calibrate on the sides of one split."""
@@ -150,7 +152,7 @@ class _Run:
         sides = np.array([kept_case.split for kept_case in kept])
         train_rows, val_rows = np.flatnonzero(sides == "train"), np.flatnonzero(sides == "val")
         self._refuse_too_few(train_rows, kept)
-        train_set, val_set = _examples(samples, kept, train_rows), _examples(samples, kept, val_rows)
+        train_set, val_set = _examples(samples, kept, train_rows, self.tasks), _examples(samples, kept, val_rows, self.tasks)
         train_set, lesson = self._taught(train_set, [kept[i] for i in train_rows])
         model, best_epoch = self._fit("", preprocessor, train_set, val_set if len(val_rows) else None)
         heldout = heldout_logits(model, preprocessor, val_set, self.config.batch_size)
@@ -171,11 +173,13 @@ class _Run:
         parts: dict[int, Heldout] = {}
         for f in np.unique(fold):
             inside, outside = rows[fold == f], rows[fold != f]
-            model, _ = self._fit(f"-fold{f}", preprocessor, _examples(samples, kept, outside), None)
-            parts[int(f)] = heldout_logits(model, preprocessor, _examples(samples, kept, inside), self.config.batch_size)
+            model, _ = self._fit(f"-fold{f}", preprocessor, _examples(samples, kept, outside, self.tasks), None)
+            parts[int(f)] = heldout_logits(
+                model, preprocessor, _examples(samples, kept, inside, self.tasks), self.config.batch_size
+            )
         heldout = Heldout.joined(parts, fold)
         write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, fold)
-        everything = _examples(samples, kept, rows)
+        everything = _examples(samples, kept, rows, self.tasks)
         model, best_epoch = self._fit("", preprocessor, everything, None)
         fitted_on = [*_fitted_on(kept, rows, rows[:0], failures, folds=len(parts)), scan.summary]
         self._save(model, preprocessor, heldout, everything, split="out-of-fold", fitted_on=fitted_on)
@@ -185,6 +189,7 @@ class _Run:
         self, plan_from: Sequence[Case], cases: Sequence[Case]
     ) -> tuple[Preprocessor, list[Case], CachedSamples, list[Failure]]:
         preprocessor = plan_preprocessing(plan_from, self.config, self.on_progress)
+        self.tasks = plan_tasks(self.config.tasks, [c.columns for c in plan_from])
         index, samples, failures = cache_samples(cases, preprocessor, self.cache / _name_of(preprocessor, cases), self.on_progress)
         write_csv(self.out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
         return preprocessor, [cases[i] for i in index], samples, failures
@@ -230,7 +235,9 @@ class _Run:
     def _model_config(self, preprocessor: Preprocessor) -> ModelConfig:
         c = self.config
         sides: dict[Any, Any] = {name: _side(name, reader, c) for name, reader in preprocessor.readers.items()}
-        return ModelConfig(self.kind, self.table.labels, fusion=c.fusion, width=c.width, **sides)
+        return ModelConfig(
+            self.kind, self.table.labels, fusion=c.fusion, width=c.width, tasks=self.tasks, task_weights=c.task_weights, **sides
+        )
 
     def _save(
         self, model: MultimodalClassifier, preprocessor: Preprocessor, heldout: Heldout, examples: Examples,
@@ -316,10 +323,11 @@ def _columns(config: TrainConfig, teacher: Teacher | None) -> tuple[Category, ..
     return own + tuple(c for c in (teacher.columns if teacher else ()) if c.name not in config.tabular)
 
 
-def _examples(samples: CachedSamples, cases: Sequence[Case], rows: Any) -> Examples:
+def _examples(samples: CachedSamples, cases: Sequence[Case], rows: Any, tasks: Sequence[FurtherTask]) -> Examples:
     chosen = samples.take([int(i) for i in rows])
     targets: list[FloatArray] = [t for i in rows if (t := cases[i].target) is not None]
-    return Examples(chosen, np.stack(targets) if targets else np.zeros((0, 0)))
+    further = tuple(np.stack([task.target(cases[i].columns) for i in rows]) for task in tasks) if targets else ()
+    return Examples(chosen, np.stack(targets) if targets else np.zeros((0, 0)), further=further)
 
 
 def _fitted_on(cases: Sequence[Case], train_rows: Any, val_rows: Any, failures: Sequence[Failure], folds: int = 0) -> list[str]:

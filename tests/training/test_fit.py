@@ -16,7 +16,7 @@ from medmm.errors import NonFiniteError
 from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.sources.cohort import read_cohort
 from medmm.training import TrainConfig
-from medmm.training.fit import Examples, fit, predict_logits
+from medmm.training.fit import Examples, fit, predict
 from medmm.training.trainer import Progress
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer, TextRecipe
@@ -63,7 +63,7 @@ def test_training_learns_sizes_it_has_not_seen(note_cohort: Path, text_only: Tra
     scores = [row["val/f1_macro"] for row in progress.history]
     assert progress.best_score == max(scores) > 0.85
     assert scores[progress.best_epoch] == max(scores)
-    logits = predict_logits(model, setup.preprocessor, setup.val.samples, setup.config)
+    logits = predict(model, setup.preprocessor, setup.val.samples, setup.config)[0].numpy()
     p, truth = softmax(logits, axis=1)[:, 1], setup.val.target[:, 1]
     best = max(f1_score(truth, p >= t, average="macro", zero_division=0) for t in [0, *p, 2])
     assert best == pytest.approx(progress.best_score)
@@ -78,7 +78,7 @@ def test_training_stops_after_patience_without_a_better_validation_f1(
     assert progress.epoch < 60
     assert progress.epoch - 1 == max(progress.best_epoch, warm) + 3
     assert len(setup.rows) == progress.epoch
-    kept = softmax(predict_logits(model, setup.preprocessor, setup.val.samples, setup.config), axis=1)[:, 1]
+    kept = softmax(predict(model, setup.preprocessor, setup.val.samples, setup.config)[0].numpy(), axis=1)[:, 1]
     assert log_loss(setup.val.target[:, 1], kept) == pytest.approx(progress.best_loss, rel=1e-5)  # not the last epoch's
 
 
@@ -113,7 +113,7 @@ def test_class_weights_let_a_rare_class_count(
     rows = note_rows(90, note=lambda i: f"lesion of {i % 7} mm", label=lambda i: "large" if i % 9 == 0 else "no_large")
     setup = Setup(write_cohort(tmp_path, rows), replace(text_only, class_weights=choice, smoothing=0.0, epochs=3))  # type: ignore[arg-type]
     model, _ = setup.fit(tmp_path / "c", val=False)
-    logits = predict_logits(model, setup.preprocessor, setup.train.samples, setup.config)
+    logits = predict(model, setup.preprocessor, setup.train.samples, setup.config)[0].numpy()
     mean_p = np.exp(logits[:, 1]).mean() / np.exp(logits).sum(1).mean()
     assert (mean_p > 0.4) == recall_of_the_rare  # the notes say nothing: only the weights speak
 
@@ -121,7 +121,7 @@ def test_class_weights_let_a_rare_class_count(
 def test_what_a_fusion_reports_of_itself_is_logged(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
     setup = Setup(note_cohort, replace(text_only, fusion="late", epochs=1))
     model, _ = setup.fit(tmp_path / "c")
-    logged = {"loss/train", "learning_rate", "val/f1_macro", "val/log_loss", "temperature/text"}
+    logged = {"loss/train", "learning_rate", "val/f1_macro", "val/loss", "temperature/text"}
     assert set(setup.rows[0]) == logged
     assert set(model.fusion.numbers()) <= logged
 

@@ -73,7 +73,7 @@ def test_the_run_folder_is_a_model_folder_with_a_record_and_nothing_left_over(ru
 
 def test_tensorboard_has_every_epoch(run: Path, text_only: TrainConfig) -> None:
     found = scalars(run / "tensorboard")
-    assert set(found) == {"loss/train", "learning_rate", "val/f1_macro", "val/log_loss"}
+    assert set(found) == {"loss/train", "learning_rate", "val/f1_macro", "val/loss"}
     assert [step for step, _ in found["loss/train"]] == list(range(text_only.epochs))
 
 
