@@ -127,9 +127,9 @@ class MultimodalClassifier(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoders = nn.ModuleDict({name: _encoder(name, side) for name, side in config.sides.items()})
+        self.encoders = nn.ModuleDict({name: build_encoder(name, side) for name, side in config.sides.items()})
         names = config.modalities
-        self.project = nn.ModuleDict({n: _projection(self.encoders[n], config.width) for n in names})
+        self.project = nn.ModuleDict({n: build_projection(self.encoders[n], config.width) for n in names})
         classes, fusion = len(config.labels), FUSIONS.get(config.fusion)
         self.fusion = fusion(classes if fusion.joins == "logits" else config.width, names)
         self.head = Head(config.width, classes, config.dropout)
@@ -226,12 +226,14 @@ class MultimodalClassifier(nn.Module):
         return Encoded(_scatter(tokens, present), _scatter(encoded.mask, present), _scatter(pooled, present))
 
 
-def _encoder(name: Modality, side: Side[Any]) -> Any:
+def build_encoder(name: Modality, side: Side[Any]) -> Any:
+    """The encoder of a modality; several images of a study are pooled after it."""
     encoder = ENCODERS[name].get(side.encoder)(side.recipe, **side.options)
     return OverVolumes(encoder) if name == "image" and side.recipe.volumes > 1 else encoder
 
 
-def _projection(encoder: Any, width: int) -> nn.Module:
+def build_projection(encoder: Any, width: int) -> nn.Module:
+    """What brings an encoder's features to `width` channels."""
     return nn.Sequential(nn.LayerNorm(encoder.out_features), nn.Linear(encoder.out_features, width))
 
 

@@ -124,6 +124,35 @@ def install_plugin(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
+def build_bert() -> Callable[..., Path]:
+    """Function that writes a tiny Hugging Face BERT in hub layout, by default in single precision and without a head."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast
+
+    def build(folder: Path, dtype: Any = None, *, head: bool = False) -> Path:
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        alphabet = [chr(c) for c in range(33, 127)]
+        trainer = trainers.WordPieceTrainer(vocab_size=250, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+        tokenizer.train_from_iterator(["no weight loss lesion of 24 mm man 61"] * 3, trainer)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+        PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+        ).save_pretrained(folder)
+        torch.manual_seed(1)
+        size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40}
+        config = BertConfig(vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=40, **size)
+        (BertForMaskedLM if head else BertModel)(config).to(dtype or torch.float32).save_pretrained(folder)
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def alive() -> Callable[[int], bool]:
     """Whether a child process is still there."""
 

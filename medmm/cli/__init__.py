@@ -19,6 +19,7 @@ from medmm.cli import (
     eval_store,
     models,
     pacs,
+    pretrain,
     privacy,
     space,
     study,
@@ -29,7 +30,7 @@ from medmm.errors import MedmmError
 
 __all__ = [
     "ablate", "app", "cohort", "dictation", "distill", "eval_report", "eval_run", "eval_score", "eval_store", "main", "models",
-    "pacs", "privacy", "space", "study",
+    "pacs", "pretrain", "privacy", "space", "study",
 ]  # fmt: skip
 
 

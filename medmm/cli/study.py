@@ -150,6 +150,7 @@ def train(
     epochs: Annotated[int, typer.Option(min=1)] = 30,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     text_source: Annotated[str | None, typer.Option(help="Hugging Face text encoder: folder or hub name.")] = None,
+    init: Annotated[str | None, typer.Option(help="Folder of `medmm pretrain` whose encoders it starts from.")] = None,
     folds: Annotated[str | None, typer.Option(help="Cross-validate: number of folds, or the column that names them.")] = None,
     labels: Annotated[
         str | None, typer.Option(help="Class names in order, joined by commas; the second of two is positive.")
@@ -165,7 +166,7 @@ def train(
     from medmm.training.config import config_from
 
     asked = read_task(task) if task else Task.about("")
-    given = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source, **asked.training_choices}
+    given = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source, "init": init, **asked.training_choices}
     config = config_from(given, settings or [])
     with progress() as on_progress:
         result = run_training(

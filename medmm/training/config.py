@@ -42,6 +42,7 @@ class TrainConfig:
         image_encoder, text_encoder, audio_encoder, tabular_encoder: Names of encoders.
         encoder_options: Of each encoder, by modality.
         text_source: Folder or hub name of a Hugging Face encoder; sets `text_encoder` to `huggingface`.
+        init: Folder of `medmm pretrain` whose encoders, recipes and tokenizer this model starts from.
         modalities: What the model may read; it reads those of them that the training cases have.
         tabular: Columns of the cohort that are tabular values.
         units: Unit of a column of numbers, where there is one.
@@ -82,6 +83,7 @@ class TrainConfig:
     tabular_encoder: str = "columns"
     encoder_options: dict[Modality, dict[str, Any]] = field(default_factory=dict)
     text_source: str | None = None
+    init: str | None = None
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = MODALITIES
     tabular: tuple[str, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
@@ -169,8 +171,8 @@ def checked(values: dict[str, Any]) -> TrainConfig:
         where = "; ".join(_fault(e["loc"], e["msg"], e["type"], e["input"], e.get("ctx", {})) for e in error.errors()[:3])
         msg = f"Expected values that fit TrainConfig; these do not: {where}."
         raise TaskError(msg) from None
-    if config.text_encoder == "huggingface" and config.text_source is None:
-        msg = "Expected text_source with the text encoder huggingface; got none. Name a folder or a hub repository."
+    if config.text_encoder == "huggingface" and config.text_source is None and config.init is None:
+        msg = "Expected text_source or init with the text encoder huggingface; got neither. Name a folder or a hub repository."
         raise TaskError(msg)
     for name, options in config.encoder_options.items():
         _refuse_unknown_options(name, encoders[name], options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from medmm.tasks import joint_loss, task_loss
 from medmm.training.adversarial import attacked, words_moved_by
 from medmm.training.config import TrainConfig
 from medmm.training.mixup import draw_share, mixed, partners
-from medmm.training.trainer import Log, Progress, Standing, Trainer
+from medmm.training.trainer import Log, Progress, Standing, Trainer, slow_parameters
 from medmm.transforms.augment import Augmenter
 from medmm.transforms.batch import Batch, Preprocessor, Sample
 from medmm.types import FloatArray, OnProgress
@@ -78,9 +77,8 @@ def fit(
         f1, loss = evaluate(averaged, preprocessor, val, config)
         return Standing(f1, loss, {"val/f1_macro": f1, "val/loss": loss})
 
-    text_encoder: Any = model.encoders["text"] if config.text_source else None
-    slow = text_encoder.net.parameters() if text_encoder else ()
-    trainer = Trainer(model, _Supervised(model, preprocessor, train, config), config, slow)
+    supervised = _Supervised(model, preprocessor, train, config)
+    trainer = Trainer(model, supervised, config, slow_parameters(model.encoders))
     return trainer.run(
         checkpoint, judge if val is not None else None, model.fusion.numbers,
         log=log, on_progress=lambda done: on_progress("training", done, config.epochs),

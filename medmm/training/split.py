@@ -43,6 +43,32 @@ def split_cases(cases: Sequence[Case], fractions: tuple[float, float, float], se
     return tuple(divided.get(c.study_id, c) for c in cases)
 
 
+def split_unlabelled(cases: Sequence[Case], fractions: tuple[float, float, float], seed: int) -> tuple[Case, ...]:
+    """Give every case a split for learning without labels.
+
+    A stated split is kept, and labelled patients are divided as `split_cases` divides them, so that who will be
+    measured later stays unseen; their other studies follow them. All other patients become `train` or `val`.
+
+    Args:
+        cases: Labelled or not.
+        fractions: Shares of train, val and test of the labelled.
+        seed: Seed of the division.
+
+    Raises:
+        CohortError: If the stated split leaves cases without a side, or nothing to learn from.
+    """
+    if any(c.split for c in cases):
+        return split_cases(cases, fractions, seed)
+    labelled = [c for c in cases if c.target is not None]
+    divided = split_cases(labelled, fractions, seed) if labelled else ()
+    side = {c.patient_id: c.split for c in divided}
+    rest = [c for c in cases if c.patient_id not in side]
+    if rest:
+        train, val, test = fractions
+        side |= {c.patient_id: c.split for c in _divide(rest, {"train": train + test, "val": val}, seed)}
+    return tuple(replace(c, split=side[c.patient_id]) for c in cases)
+
+
 def fold_of_cases(cases: Sequence[Case], folds: int, seed: int) -> IntArray:
     """(n,) fold 0 to folds - 1 of each case, whole patients together, classes in proportion."""
     from sklearn.model_selection import StratifiedGroupKFold

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -18,11 +16,11 @@ import medmm
 from medmm.card import render_card
 from medmm.device import choose_device
 from medmm.disk import replace_bytes
-from medmm.encoders.text import read_pretrained
-from medmm.errors import CohortError, LeakageError, StoreError, TaskError
+from medmm.errors import CohortError, LeakageError, TaskError
 from medmm.leakage import Scan, scan_cases, warn_of_leakage
-from medmm.model import ModelConfig, MultimodalClassifier, Side
+from medmm.model import ModelConfig, MultimodalClassifier
 from medmm.model_folder import save_model_folder
+from medmm.pretrained.folder import Pretrained, load_pretrained
 from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.study import Category
 from medmm.table import write_csv
@@ -31,10 +29,11 @@ from medmm.training.calibrate import Heldout, fit_decisions, heldout_logits, wri
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.fit import Examples, fit
+from medmm.training.run import TensorBoard, claim_run, name_of_cache, read_failures, side_of
 from medmm.training.split import folds_of, split_cases
 from medmm.training.teacher import Teacher
 from medmm.transforms.batch import Preprocessor
-from medmm.types import FloatArray, Modality, OnProgress
+from medmm.types import FloatArray, OnProgress
 from medmm.weights import MANIFEST
 
 _MIN_TRAIN = 8
@@ -114,14 +113,17 @@ def train(
         raise CohortError(msg)
     if teacher is not None:
         teacher.refuse_other_task(table.kind, table.labels)
-    _claim_run(out, {"medmm": medmm.__version__, "cohort": table.digest, "folds": folds, "labels": list(table.labels),
-                     "teacher": teacher.folder.digest if teacher else None, "config": config.to_dict()})  # fmt: skip
+    computing_on = choose_device(device)
+    pretrained = load_pretrained(config.init, computing_on) if config.init is not None else None
+    claim_run(out, "train.json", {"medmm": medmm.__version__, "cohort": table.digest, "folds": folds, "labels": list(table.labels),
+                                  "teacher": teacher.folder.digest if teacher else None,
+                                  "init": pretrained.digest if pretrained else None, "config": config.to_dict()})  # fmt: skip
     if not (out / MANIFEST).exists():
-        run = _Run(out, config, table, choose_device(device), cache or out / "cache", on_progress, on_scan, teacher)
+        run = _Run(out, config, table, computing_on, cache or out / "cache", on_progress, on_scan, teacher, pretrained)
         cases = tuple(c for c in table.cases if c.target is not None)
         result = run.by_split(cases) if folds is None else run.by_folds(cases, folds)
     else:
-        result = TrainResult(out, 0, 0, _read_failures(out), -1)
+        result = TrainResult(out, 0, 0, read_failures(out), -1)
     shutil.rmtree(out / "cache", ignore_errors=True)
     for checkpoint in out.glob("checkpoint*.safetensors*"):
         checkpoint.unlink()
@@ -133,12 +135,12 @@ class _Run:
 
     def __init__(
         self, out: Path, config: TrainConfig, table: Cohort, device: torch.device, cache: Path, on_progress: OnProgress,
-        on_scan: Callable[[Scan], None], teacher: Teacher | None,
+        on_scan: Callable[[Scan], None], teacher: Teacher | None, pretrained: Pretrained | None,
     ) -> None:  # fmt: skip
         assert table.kind is not None
         self.out, self.config, self.table, self.kind = out, config, table, table.kind
         self.device, self.cache, self.on_progress, self.on_scan = device, cache, on_progress, on_scan
-        self.teacher = teacher
+        self.teacher, self.pretrained = teacher, pretrained
         self.tasks: tuple[FurtherTask, ...] = ()
 
     def by_split(self, labelled: Sequence[Case]) -> TrainResult:
@@ -146,6 +148,7 @@ class _Run:
         cases = split_cases(labelled, self.config.fractions, self.config.division_seed)
         if self.teacher is not None:
             self.teacher.refuse_seen(cases)
+        self._refuse_seen([c for c in cases if c.split == "test"])
         seen = [c for c in cases if c.split in ("train", "val")]
         preprocessor, kept, samples, failures = self._read([c for c in seen if c.split == "train"], seen)
         scan = self._record_sides(cases, [str(c.split) for c in cases], kept, samples)
@@ -190,7 +193,10 @@ class _Run:
     ) -> tuple[Preprocessor, list[Case], CachedSamples, list[Failure]]:
         preprocessor = plan_preprocessing(plan_from, self.config, self.on_progress)
         self.tasks = plan_tasks(self.config.tasks, [c.columns for c in plan_from])
-        index, samples, failures = cache_samples(cases, preprocessor, self.cache / _name_of(preprocessor, cases), self.on_progress)
+        if self.pretrained is not None:
+            preprocessor = self.pretrained.reading(preprocessor)
+        cache = self.cache / name_of_cache(preprocessor, cases)
+        index, samples, failures = cache_samples(cases, preprocessor, cache, self.on_progress)
         write_csv(self.out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
         return preprocessor, [cases[i] for i in index], samples, failures
 
@@ -199,7 +205,7 @@ class _Run:
         if self.teacher is None:
             return examples, []
         folder, config = self.teacher.folder, self.config
-        cache = self.cache / _name_of(folder.preprocessor, cases)
+        cache = self.cache / name_of_cache(folder.preprocessor, cases)
         taught = self.teacher.answer(cases, cache, lambda _, done, n: self.on_progress("asking the teacher", done, n))
         answered = int((~np.isnan(taught).any(1)).sum())
         sentence = (
@@ -207,6 +213,12 @@ class _Run:
             f"{config.distill_weight:g}, on its calibrated answers for {answered} of {len(cases)} training studies."
         )
         return replace(examples, taught=taught), [sentence]
+
+    def _refuse_seen(self, measured: Sequence[Case]) -> None:
+        seen = self.pretrained.patients if self.pretrained is not None else frozenset()
+        if count := len({c.patient_id for c in measured} & seen):
+            msg = f"Expected test patients that pretraining did not see; it saw {count}. Give both the same split column."
+            raise LeakageError(msg)
 
     def _refuse_too_few(self, rows: Any, kept: Sequence[Case]) -> None:
         targets = np.stack([kept[i].target for i in rows]) if len(rows) else np.zeros((0, len(self.table.labels)))
@@ -225,7 +237,9 @@ class _Run:
         model = MultimodalClassifier(self._model_config(preprocessor)).to(self.device)
         if self.config.text_source is not None:
             _load_text_source(model, self.config.text_source)
-        with _TensorBoard(self.out / f"tensorboard{suffix}") as log:
+        if self.pretrained is not None:
+            self.pretrained.start(model)
+        with TensorBoard(self.out / f"tensorboard{suffix}") as log:
             progress = fit(
                 model, preprocessor, train_set, val_set, self.config, self.out / f"checkpoint{suffix}.safetensors",
                 log=log, on_progress=lambda what, done, n: self.on_progress(what + suffix.replace("-", " "), done, n),
@@ -234,7 +248,8 @@ class _Run:
 
     def _model_config(self, preprocessor: Preprocessor) -> ModelConfig:
         c = self.config
-        sides: dict[Any, Any] = {name: _side(name, reader, c) for name, reader in preprocessor.readers.items()}
+        known: dict[Any, Any] = self.pretrained.network.config.sides if self.pretrained is not None else {}
+        sides: dict[Any, Any] = {n: side_of(n, reader, c, known.get(n)) for n, reader in preprocessor.readers.items()}
         return ModelConfig(
             self.kind, self.table.labels, fusion=c.fusion, width=c.width, tasks=self.tasks, task_weights=c.task_weights, **sides
         )
@@ -244,6 +259,8 @@ class _Run:
         *, split: str, fitted_on: list[str],
     ) -> None:  # fmt: skip
         calibrators, thresholds = fit_decisions(self.kind, heldout, split)
+        if self.pretrained is not None:
+            fitted_on = [*fitted_on, self.pretrained.told(model.config.modalities)]
         card = render_card(self.out.resolve().name, model.config, fitted_on, sorted(calibrators))
         prevalence = tuple(float(v) for v in np.nanmean(examples.target, axis=0))
         save_model_folder(self.out, model, preprocessor, calibrators, thresholds, card=card, prevalence=prevalence)
@@ -260,61 +277,6 @@ class _Run:
         replace_bytes(self.out / "scan.json", (json.dumps(scan.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
         self.on_scan(scan)
         return scan
-
-
-class _TensorBoard:
-    """Scalars of each epoch as TensorBoard events."""
-
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer: Any = SummaryWriter(str(folder))
-
-    def __enter__(self) -> _TensorBoard:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._writer.close()
-
-    def __call__(self, epoch: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, epoch)
-        self._writer.flush()  # the checkpoint says this epoch is done, so its numbers must outlive a kill
-
-
-def _name_of(preprocessor: Preprocessor, cases: Sequence[Case]) -> str:
-    """Of the cache of these cases prepared like this."""
-    prepared = f"{preprocessor.image} {preprocessor.audio} {[c.study_id for c in cases]}"
-    return hashlib.sha256(prepared.encode()).hexdigest()[:16]
-
-
-def _claim_run(out: Path, identity: dict[str, Any]) -> None:
-    """Make the run folder ours, or find that it already is.
-
-    Raises:
-        StoreError: If it belongs to a run with other choices; names the first that differs.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        msg = "Expected a run folder that can be written; it cannot. Give another --out."
-        raise StoreError(msg) from None
-    file = out / "train.json"
-    wanted = json.loads(json.dumps(identity))
-    if not file.exists():
-        replace_bytes(file, (json.dumps(wanted, indent=2) + "\n").encode())
-        return
-    found = json.loads(file.read_text(encoding="utf-8"))
-    flat_found, flat_wanted = {**found, **found.get("config", {})}, {**wanted, **wanted["config"]}
-    different = [k for k in flat_wanted if k != "config" and flat_found.get(k) != flat_wanted[k]]
-    if different:
-        msg = f"Expected a new or the same run; the run folder holds one with another {different[0]}. Give another --out."
-        raise StoreError(msg)
-
-
-def _read_failures(out: Path) -> tuple[Failure, ...]:
-    with (out / "failures.csv").open(newline="", encoding="utf-8") as file:
-        return tuple(Failure(**row) for row in csv.DictReader(file))
 
 
 def _columns(config: TrainConfig, teacher: Teacher | None) -> tuple[Category, ...]:
@@ -342,15 +304,6 @@ def _fitted_on(cases: Sequence[Case], train_rows: Any, val_rows: Any, failures: 
         f"{len(train_rows)} studies for the weights, {used}; {patients} patients in all.",
         f"{len(failures)} studies could not be read. Every choice is in `train.json` of the run.",
     ]
-
-
-def _side(name: Modality, reader: Any, config: TrainConfig) -> Side[Any]:
-    encoder, options = config.encoder(name), dict(config.encoder_options.get(name, {}))
-    if name != "text":
-        return Side(reader, encoder, options)
-    if config.text_source is not None:
-        encoder, options["config"] = "huggingface", read_pretrained(config.text_source)[1]
-    return Side(reader.recipe, encoder, options)
 
 
 def _load_text_source(model: MultimodalClassifier, source: str) -> None:

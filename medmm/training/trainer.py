@@ -18,9 +18,11 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from medmm.device import Precision, use_bf16
+from medmm.device import use_bf16
 from medmm.disk import replace_bytes
+from medmm.encoders.text import HuggingFace
 from medmm.errors import NonFiniteError
+from medmm.training.config import TrainConfig
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,27 +37,6 @@ class Log(Protocol):
     def __call__(self, epoch: int, values: dict[str, float]) -> None:
         """Record."""
         ...
-
-
-class Optimisation(Protocol):
-    """Choices of a run that the engine acts on; `TrainConfig` and `PretrainConfig` have them."""
-
-    @property
-    def epochs(self) -> int: ...  # noqa: D102
-    @property
-    def patience(self) -> int: ...  # noqa: D102
-    @property
-    def batch_size(self) -> int: ...  # noqa: D102
-    @property
-    def learning_rate(self) -> float: ...  # noqa: D102
-    @property
-    def pretrained_rate(self) -> float: ...  # noqa: D102
-    @property
-    def weight_decay(self) -> float: ...  # noqa: D102
-    @property
-    def precision(self) -> Precision: ...  # noqa: D102
-    @property
-    def seed(self) -> int: ...  # noqa: D102
 
 
 class Objective(Protocol):
@@ -113,7 +94,7 @@ class Trainer(Generic[M]):
         slow: Parameters that move at `pretrained_rate` because they know something already.
     """
 
-    def __init__(self, model: M, objective: Objective, config: Optimisation, slow: Iterable[nn.Parameter] = ()) -> None:
+    def __init__(self, model: M, objective: Objective, config: TrainConfig, slow: Iterable[nn.Parameter] = ()) -> None:
         self.model, self.objective, self.config = model, objective, config
         self.device = next(model.parameters()).device
         self.optimizer = torch.optim.AdamW(_parameter_groups(model, config, slow), lr=config.learning_rate)
@@ -234,14 +215,19 @@ class Trainer(Generic[M]):
         return progress
 
 
-def _exhausted(progress: Progress, config: Optimisation) -> bool:
+def slow_parameters(encoders: nn.ModuleDict) -> list[nn.Parameter]:
+    """Those of Hugging Face text encoders: they know a language already."""
+    return [p for encoder in encoders.values() if isinstance(encoder, HuggingFace) for p in encoder.net.parameters()]
+
+
+def _exhausted(progress: Progress, config: TrainConfig) -> bool:
     if not progress.history:
         return False
     counted_from = max(progress.best_epoch, int(_WARMUP * config.epochs))
     return progress.epoch - 1 - counted_from >= config.patience
 
 
-def _parameter_groups(model: nn.Module, config: Optimisation, slow: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+def _parameter_groups(model: nn.Module, config: TrainConfig, slow: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
     """Weight decay on matrices only, not on biases, norms or single numbers like alpha.
 
     `pace` is a group's learning rate over the common one.

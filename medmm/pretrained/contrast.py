@@ -1,0 +1,93 @@
+"""Learning which note belongs to which image: both are brought into one space, where pairs are to lie close."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from medmm.model import build_projection
+from medmm.pretrained.config import PretrainedConfig
+from medmm.transforms.batch import Batch
+from medmm.types import Modality
+
+_STEEPEST = math.log(100)  # of the learned factor on similarities (Radford et al. 2021)
+
+
+class _Contrast(nn.Module):
+    """What both kinds share: one projection a modality and a learned factor on cosine similarities.
+
+    Args:
+        config: Width of the common space.
+        encoders: By modality.
+        factor: Its first value.
+    """
+
+    reads: tuple[Modality, ...] = ("image", "text")
+
+    def __init__(self, config: PretrainedConfig, encoders: Any, factor: float) -> None:
+        super().__init__()
+        self.project = nn.ModuleDict({name: build_projection(encoders[name], config.width) for name in self.reads})
+        self.log_factor = nn.Parameter(torch.tensor(math.log(factor)))
+
+    @property
+    def factor(self) -> torch.Tensor:
+        """What similarities are multiplied by to become logits."""
+        return self.log_factor.clamp_max(_STEEPEST).exp()
+
+    def embed(self, encoders: Any, name: Modality, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """(B, width) unit vectors of the samples whose inputs these are."""
+        return functional.normalize(self.project[name](encoders[name](*inputs).pooled).float(), dim=1)
+
+    def forward(self, encoders: Any, batch: Batch) -> torch.Tensor | None:
+        """Loss of the pairs of a batch against each other, None when there are fewer than two."""
+        paired = batch.present["image"] & batch.present["text"]
+        if int(paired.sum()) < 2:
+            return None
+        image, text = (self.embed(encoders, name, tuple(t[paired] for t in batch.inputs[name])) for name in self.reads)
+        return self.loss(image @ text.T)
+
+    def loss(self, similarity: torch.Tensor) -> torch.Tensor:
+        """Of (n, n) cosine similarities whose pairs lie on the diagonal."""
+        raise NotImplementedError
+
+
+class InfoNce(_Contrast):
+    """Each image is to choose its note among those of the batch, and each note its image (CLIP, Radford et al. 2021).
+
+    Args:
+        config: Width of the common space.
+        encoders: By modality.
+    """
+
+    def __init__(self, config: PretrainedConfig, encoders: Any) -> None:
+        super().__init__(config, encoders, factor=1 / 0.07)
+
+    def loss(self, similarity: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of both directions."""
+        logits = self.factor * similarity
+        own = torch.arange(len(logits), device=logits.device)
+        return 0.5 * (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own))
+
+
+class Sigmoid(_Contrast):
+    """Every image and note of a batch are to say whether they belong together (SigLIP, Zhai et al. 2023).
+
+    Args:
+        config: Width of the common space.
+        encoders: By modality.
+    """
+
+    def __init__(self, config: PretrainedConfig, encoders: Any) -> None:
+        super().__init__(config, encoders, factor=10.0)
+        self.bias = nn.Parameter(torch.tensor(-10.0))
+
+    def loss(self, similarity: torch.Tensor) -> torch.Tensor:
+        """Binary cross-entropy of all n x n pairs, divided by n as published."""
+        logits = self.factor * similarity + self.bias
+        truth = torch.eye(len(logits), device=logits.device)
+        losses = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        return losses.sum(1).mean()

@@ -1,0 +1,103 @@
+"""What every run of training or pretraining keeps: whose folder it is, its log, its failures, its cache."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medmm.disk import replace_bytes
+from medmm.encoders.text import read_pretrained
+from medmm.errors import StoreError, TaskError
+from medmm.model import Side
+from medmm.sources.cohort import Case
+from medmm.training.config import TrainConfig
+from medmm.training.data import Failure
+from medmm.transforms.batch import Preprocessor
+from medmm.types import Modality
+
+
+class TensorBoard:
+    """Scalars of each epoch as TensorBoard events."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder))
+
+    def __enter__(self) -> TensorBoard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def __call__(self, epoch: int, values: dict[str, float]) -> None:
+        """Record."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()  # the checkpoint says this epoch is done, so its numbers must outlive a kill
+
+
+def name_of_cache(preprocessor: Preprocessor, cases: Sequence[Case]) -> str:
+    """Of the cache of these cases prepared like this."""
+    prepared = f"{preprocessor.image} {preprocessor.audio} {[c.study_id for c in cases]}"
+    return hashlib.sha256(prepared.encode()).hexdigest()[:16]
+
+
+def claim_run(out: Path, record: str, identity: dict[str, Any]) -> None:
+    """Make the run folder ours, or find that it already is.
+
+    Args:
+        out: Run folder.
+        record: Name of the file that says whose it is.
+        identity: What makes a run this run; of `config` every entry counts.
+
+    Raises:
+        StoreError: If it belongs to a run with other choices; names the first that differs.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        msg = "Expected a run folder that can be written; it cannot. Give another --out."
+        raise StoreError(msg) from None
+    file = out / record
+    wanted = json.loads(json.dumps(identity))
+    if not file.exists():
+        replace_bytes(file, (json.dumps(wanted, indent=2) + "\n").encode())
+        return
+    found = json.loads(file.read_text(encoding="utf-8"))
+    flat_found, flat_wanted = {**found, **found.get("config", {})}, {**wanted, **wanted["config"]}
+    different = [k for k in flat_wanted if k != "config" and flat_found.get(k) != flat_wanted[k]]
+    if different:
+        msg = f"Expected a new or the same run; the run folder holds one with another {different[0]}. Give another --out."
+        raise StoreError(msg)
+
+
+def read_failures(out: Path) -> tuple[Failure, ...]:
+    """Of a finished run."""
+    with (out / "failures.csv").open(newline="", encoding="utf-8") as file:
+        return tuple(Failure(**row) for row in csv.DictReader(file))
+
+
+def side_of(name: Modality, reader: Any, config: TrainConfig, start: Side[Any] | None = None) -> Side[Any]:
+    """How a network reads a modality by these choices.
+
+    Args:
+        name: Of the modality.
+        reader: Its recipe or tokenizer.
+        config: Choices.
+        start: The pretrained side it starts from, whose options hold when no others are stated.
+
+    Raises:
+        TaskError: If another encoder is chosen than the pretrained one.
+    """
+    encoder, options = config.encoder(name), dict(config.encoder_options.get(name, start.options if start else {}))
+    if name == "text" and config.text_source is not None:
+        encoder, options["config"] = "huggingface", read_pretrained(config.text_source)[1]
+    if start is not None and encoder != start.encoder:
+        msg = f"Expected the encoder of {name} that init holds, {start.encoder}; got {encoder}. Set {name}_encoder={start.encoder}."
+        raise TaskError(msg)
+    return Side(reader.recipe if name == "text" else reader, encoder, options)

@@ -1,0 +1,81 @@
+"""Contrastive losses equal those of the papers, written out again in numpy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logsumexp
+
+from medmm.errors import ModelError
+from medmm.model import Side
+from medmm.pretrained.config import PretrainedConfig
+from medmm.pretrained.network import PretrainedNetwork
+from medmm.transforms.batch import Batch
+from medmm.transforms.text import TextRecipe
+from medmm.transforms.volume import VolumeRecipe
+
+
+def network_of(*objectives: str) -> PretrainedNetwork:
+    torch.manual_seed(0)
+    image = Side(VolumeRecipe((16, 16, 16), (2.0, 2.0, 2.0), ((-1000.0, 400.0),)), "patch", {"widths": [8, 16]})
+    text = Side(TextRecipe(50, 16), "transformer", {"width": 16})
+    return PretrainedNetwork(PretrainedConfig(image, text, objectives, width=8, hidden_id=4)).eval()
+
+
+def batch_of(n: int, *, without_note: tuple[int, ...] = ()) -> Batch:
+    generator = torch.Generator().manual_seed(2)
+    ids = torch.randint(6, 50, (n, 9), generator=generator)
+    off = torch.zeros(n, 9)
+    inputs: Any = {
+        "image": (torch.rand(n, 1, 16, 16, 16, generator=generator),),
+        "text": (ids, off, off.bool(), torch.ones(n, 9, dtype=torch.bool)),
+    }
+    has_note = torch.tensor([i not in without_note for i in range(n)])
+    return Batch(inputs, {"image": torch.ones(n, dtype=torch.bool), "text": has_note})
+
+
+def similarities(network: PretrainedNetwork, batch: Batch) -> Any:
+    image, text = (
+        network.alignment.embed(network.encoders, name, batch.inputs[name]).detach().double().numpy() for name in ("image", "text")
+    )
+    np.testing.assert_allclose(np.linalg.norm(image, axis=1), 1, rtol=1e-6)
+    return image @ text.T
+
+
+def test_infonce_is_the_mean_cross_entropy_of_both_directions() -> None:
+    network, batch = network_of("infonce"), batch_of(5)
+    logits = similarities(network, batch) / 0.07
+    own = np.diag(logits)
+    expected = 0.5 * ((logsumexp(logits, axis=1) - own).mean() + (logsumexp(logits, axis=0) - own).mean())
+    assert network(batch)["infonce"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_sigmoid_loss_asks_every_pair() -> None:
+    network, batch = network_of("sigmoid"), batch_of(5)
+    z = (2 * np.eye(5) - 1) * (10 * similarities(network, batch) - 10)
+    assert network(batch)["sigmoid"].item() == pytest.approx(np.log1p(np.exp(-z)).sum() / 5, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["infonce", "sigmoid"])
+def test_studies_without_one_of_both_take_no_part_and_one_pair_is_none(name: str) -> None:
+    network = network_of(name)
+    some, all_of_them = batch_of(5, without_note=(1, 4)), batch_of(5)
+    rows = torch.tensor([0, 2, 3])
+    kept = Batch({k: tuple(t[rows] for t in v) for k, v in all_of_them.inputs.items()},  # type: ignore[misc]
+                 {k: v[rows] for k, v in all_of_them.present.items()})  # fmt: skip
+    assert network(some)[name].item() == pytest.approx(network(kept)[name].item(), rel=1e-5)
+    assert network(batch_of(3, without_note=(0, 1))) == {}
+
+
+def test_objectives_join_and_share_their_encoders() -> None:
+    network = network_of("masked_image", "masked_language", "infonce")
+    assert list(network(batch_of(4))) == ["masked_image", "masked_language", "infonce"]
+    assert not any(name.startswith("objectives") and ".encoders." in name for name, _ in network.named_parameters())
+
+
+def test_without_a_contrastive_objective_there_is_no_common_space() -> None:
+    with pytest.raises(ModelError, match="infonce or sigmoid"):
+        _ = network_of("masked_image").alignment
