@@ -14,7 +14,7 @@ from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.study import Note, Study
 from medmm.training.adversarial import Attack, attacked, words_moved_by
 from medmm.training.config import TrainConfig
-from medmm.training.fit import Examples, fit, predict_logits
+from medmm.training.fit import Examples, fit, predict
 from medmm.transforms.batch import Preprocessor, Sample
 from medmm.transforms.text import NoteTokenizer
 from medmm.transforms.volume import VolumeRecipe
@@ -52,7 +52,7 @@ def accuracy(model: MultimodalClassifier, examples: Examples, attack: Attack | N
     samples: list[Sample] = list(examples.samples)
     if attack is not None:
         samples, _ = attacked(model, samples, loss_of(model, Preprocessor(RECIPE), examples.target), attack)
-    called = predict_logits(model, Preprocessor(RECIPE), samples, CONFIG).argmax(1)
+    called = predict(model, Preprocessor(RECIPE), samples, CONFIG)[0].numpy().argmax(1)
     return float((called == examples.target.argmax(1)).mean())
 
 
