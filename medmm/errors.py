@@ -31,7 +31,7 @@
     |-- DeviceError                 E_DEVICE               requested device not available
     |-- StoreError                  E_STORE                run folder belongs to another run
     |-- RemoteError                 E_REMOTE               a PACS or the Hub cannot be reached, refuses, or sends less
-    |-- DependencyError             E_DEPENDENCY           an optional package is not installed
+    |-- DependencyError             E_DEPENDENCY           an optional package or program is not installed
     |-- CancelledError              E_CANCELLED            stopped before there was an answer, as asked
     `-- WorkerError                 E_WORKER               the working process died or ran out of time
 
@@ -241,7 +241,7 @@ class RemoteError(MedmmError):
 
 
 class DependencyError(MedmmError):
-    """An optional package is not installed."""
+    """An optional package or program is not installed."""
 
     code = "E_DEPENDENCY"
 
