@@ -35,16 +35,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
+def sole_user(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Nobody else works on a folder inside the block; the claim ends with the process, however it ends.
 
+    Args:
+        folder: Made when it is not there.
+        wait: Whether to wait for another process to be done with it.
+
     Raises:
-        StoreError: If another process is at it, or the folder cannot be written.
+        StoreError: If another process is at it and is not waited for, or the folder cannot be written.
     """
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _claim(stack.enter_context((folder / _LOCK).open("w")).fileno())
+            _claim(stack.enter_context((folder / _LOCK).open("w")).fileno(), wait)
         except BlockingIOError:
             msg = "Expected nobody else at this folder; another process is working on it. Wait for it, or give another folder."
             raise StoreError(msg) from None
@@ -54,12 +58,12 @@ def sole_user(folder: Path) -> Iterator[None]:
         yield
 
 
-def _claim(descriptor: int) -> None:
+def _claim(descriptor: int, wait: bool) -> None:
     try:
         import fcntl
     except ImportError:  # Windows: two at once are then caught by the store, when they write the same row
         return
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def replace_bytes(path: Path, content: bytes) -> None:

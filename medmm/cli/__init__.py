@@ -23,6 +23,7 @@ from medmm.cli import (
     privacy,
     space,
     study,
+    tune,
 )
 from medmm.cli.apps import app
 from medmm.cli.console import INTERNAL, fail, unexpected
@@ -30,7 +31,7 @@ from medmm.errors import MedmmError
 
 __all__ = [
     "ablate", "app", "cohort", "dictation", "distill", "eval_report", "eval_run", "eval_score", "eval_store", "main", "models",
-    "pacs", "pretrain", "privacy", "space", "study",
+    "pacs", "pretrain", "privacy", "space", "study", "tune",
 ]  # fmt: skip
 
 

@@ -146,9 +146,9 @@ _FUSIONS = (
 def train(
     cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
     out: OutOption,
-    fusion: Annotated[str, typer.Option(help=f"Fusion layer: {', '.join(_FUSIONS)}, or a plug-in's.")] = "concat",
-    epochs: Annotated[int, typer.Option(min=1)] = 30,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    fusion: Annotated[str | None, typer.Option(help=f"Fusion layer: {', '.join(_FUSIONS)}, or a plug-in's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
     text_source: Annotated[str | None, typer.Option(help="Hugging Face text encoder: folder or hub name.")] = None,
     init: Annotated[str | None, typer.Option(help="Folder of `medmm pretrain` whose encoders it starts from.")] = None,
     folds: Annotated[str | None, typer.Option(help="Cross-validate: number of folds, or the column that names them.")] = None,
@@ -156,6 +156,9 @@ def train(
         str | None, typer.Option(help="Class names in order, joined by commas; the second of two is positive.")
     ] = None,
     task: Annotated[Path | None, typer.Option(help="Task file: its labels, tabular values and where labels come from.")] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="YAML with choices of TrainConfig, e.g. best.yaml of medmm tune; options win.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any other choice of TrainConfig, as key=value.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -163,10 +166,12 @@ def train(
     from medmm.cli.cohort import print_scan
     from medmm.evaluation.task import Task, read_task
     from medmm.training import train as run_training
-    from medmm.training.config import config_from
+    from medmm.training.config import config_from, read_config
 
     asked = read_task(task) if task else Task.about("")
-    given = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source, "init": init, **asked.training_choices}
+    options = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source, "init": init}
+    given = (read_config(config_file) if config_file else {}) | asked.training_choices
+    given |= {name: value for name, value in options.items() if value is not None}
     config = config_from(given, settings or [])
     with progress() as on_progress:
         result = run_training(

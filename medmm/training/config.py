@@ -7,8 +7,10 @@ import inspect
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from medmm.encoders import ENCODERS
@@ -24,6 +26,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+
+_MAX_BYTES = 1 << 16
 
 Part = Literal["fused"] | Modality
 
@@ -153,6 +157,23 @@ def config_from(given: dict[str, Any], settings: list[str]) -> TrainConfig:
             raise TaskError(msg)
         values = _placed({**TrainConfig().to_dict(), **values}, path, _parsed(text))
     return checked(values)
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Choices from a YAML file, e.g. `best.yaml` of `medmm tune`.
+
+    Raises:
+        TaskError: If it cannot be read, or a key or value does not fit; the message names the nearest.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_bytes()[:_MAX_BYTES])
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        content = None
+    if not isinstance(content, dict):
+        msg = "Expected a YAML file with choices of TrainConfig, one a line; it cannot be read as one. Check it."
+        raise TaskError(msg)
+    checked(content)
+    return content
 
 
 def checked(values: dict[str, Any]) -> TrainConfig:

@@ -32,6 +32,7 @@ from medmm.training.fit import Examples, fit
 from medmm.training.run import TensorBoard, claim_run, name_of_cache, read_failures, side_of
 from medmm.training.split import folds_of, split_cases
 from medmm.training.teacher import Teacher
+from medmm.training.trainer import Log
 from medmm.transforms.batch import Preprocessor
 from medmm.types import FloatArray, OnProgress
 from medmm.weights import MANIFEST
@@ -69,6 +70,7 @@ def train(
     cache: Path | None = None,
     on_progress: OnProgress = lambda *_: None,
     on_scan: Callable[[Scan], None] = warn_of_leakage,
+    on_epoch: Log = lambda *_: None,
 ) -> TrainResult:
     """Train a classifier on a cohort.
 
@@ -90,6 +92,7 @@ def train(
         teacher: Model whose calibrated answers for the training cases are learned beside the labels; by split only.
         cache: Folder for prepared images that several runs share and nobody removes; else one within the run, while it lasts.
         on_progress: Told how far each step is.
+        on_epoch: Told the numbers of each epoch.
         on_scan: Told before the fit what gives the answer away; what it is told is in `scan.json` and on the card too.
 
     Raises:
@@ -119,7 +122,7 @@ def train(
                                   "teacher": teacher.folder.digest if teacher else None,
                                   "init": pretrained.digest if pretrained else None, "config": config.to_dict()})  # fmt: skip
     if not (out / MANIFEST).exists():
-        run = _Run(out, config, table, computing_on, cache or out / "cache", on_progress, on_scan, teacher, pretrained)
+        run = _Run(out, config, table, computing_on, cache or out / "cache", on_progress, on_scan, teacher, pretrained, on_epoch)
         cases = tuple(c for c in table.cases if c.target is not None)
         result = run.by_split(cases) if folds is None else run.by_folds(cases, folds)
     else:
@@ -136,11 +139,12 @@ class _Run:
     def __init__(
         self, out: Path, config: TrainConfig, table: Cohort, device: torch.device, cache: Path, on_progress: OnProgress,
         on_scan: Callable[[Scan], None], teacher: Teacher | None, pretrained: Pretrained | None,
+        on_epoch: Log,
     ) -> None:  # fmt: skip
         assert table.kind is not None
         self.out, self.config, self.table, self.kind = out, config, table, table.kind
         self.device, self.cache, self.on_progress, self.on_scan = device, cache, on_progress, on_scan
-        self.teacher, self.pretrained = teacher, pretrained
+        self.teacher, self.pretrained, self.on_epoch = teacher, pretrained, on_epoch
         self.tasks: tuple[FurtherTask, ...] = ()
 
     def by_split(self, labelled: Sequence[Case]) -> TrainResult:
@@ -239,7 +243,12 @@ class _Run:
             _load_text_source(model, self.config.text_source)
         if self.pretrained is not None:
             self.pretrained.start(model)
-        with TensorBoard(self.out / f"tensorboard{suffix}") as log:
+        with TensorBoard(self.out / f"tensorboard{suffix}") as board:
+
+            def log(epoch: int, values: dict[str, float]) -> None:
+                board(epoch, values)
+                self.on_epoch(epoch, values)
+
             progress = fit(
                 model, preprocessor, train_set, val_set, self.config, self.out / f"checkpoint{suffix}.safetensors",
                 log=log, on_progress=lambda what, done, n: self.on_progress(what + suffix.replace("-", " "), done, n),

@@ -1,0 +1,51 @@
+"""`medmm tune`: search for a configuration on the validation cases."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from medmm.cli.apps import DeviceOption, JsonOption, OutOption, app
+from medmm.cli.console import print_json, progress
+
+
+@app.command()
+def tune(
+    cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
+    space: Annotated[Path, typer.Option(help="YAML: keys of TrainConfig with a list of values, or low and high (log, step).")],
+    out: OutOption,
+    trials: Annotated[int, typer.Option(min=1, help="Trainings of all processes and starts together.")] = 20,
+    sampler: Annotated[Literal["tpe", "random", "grid"], typer.Option(help="tpe is Bayesian.")] = "tpe",
+    metric: Annotated[Literal["f1_macro", "loss"], typer.Option(help="Of the validation cases.")] = "f1_macro",
+    prune: Annotated[bool, typer.Option(help="Give a trial up that is worse than half of the others.")] = True,
+    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search, of the split and of each training.")] = 0,
+    task: Annotated[Path | None, typer.Option(help="Task file: its labels, tabular values and where labels come from.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A choice for all trials, as key=value.")] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Search; run it again to go on, or in several processes at once. best.yaml is for medmm train --config."""
+    from medmm.evaluation.task import Task, read_task
+    from medmm.training.config import config_from
+    from medmm.training.search import Search, best_of, search
+    from medmm.training.search_space import read_space
+
+    asked = read_task(task) if task else Task.about("")
+    config = config_from({"epochs": epochs, "seed": seed, "split_seed": seed, **asked.training_choices}, settings or [])
+    plan = Search(read_space(space, config), config, trials, sampler, metric, prune, seed)
+    with progress() as on_progress:
+        tried = search(cohort, out, plan, labels=asked.labels or None, device=device, on_progress=on_progress)
+    complete = [t for t in tried if t.score is not None]
+    best = best_of(complete, metric) if complete else None
+    if as_json:
+        print_json({"metric": metric, "best": best and asdict(best), "trials": [asdict(t) for t in tried]})
+        return
+    for t in tried:
+        chosen = ", ".join(f"{key}={text}" for key, text in t.chosen.items())
+        score = t.state if t.score is None else f"{t.score:.4f}"
+        typer.echo(f"{'->' if t == best else '  '} {t.number:3d}  {score:>9}  {t.epochs:3d} epochs  {chosen}")
+    typer.echo(f"{metric} of the validation cases, on which the best was chosen: a fair number needs cases that no trial saw.")
