@@ -86,7 +86,7 @@ def _volume_route(page: Page) -> Route:
 
 def _viewer_route() -> Route:
     """The viewer's modules, which its page loads by name."""
-    modules = {file.name: file for file in (STATIC / "viewer").glob("*.js")}
+    modules = {file.name: file for folder in ("viewer", "vendor") for file in (STATIC / folder).glob("*.js")}
 
     def module(request: Request) -> Response:
         file = modules.get(request.path_params["name"])

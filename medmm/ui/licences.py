@@ -1,4 +1,4 @@
-"""Whose work the page stands on: the installed packages it needs, each with the licence it states."""
+"""Whose work the page stands on: the installed packages it needs and what it ships of others, each with its licence."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
 _NAME = re.compile(r"[\w.-]+")
 _LONGEST = 60
+_SHIPPED = {("NiiVue", "0.69.0", "BSD-2-Clause")}  # static/vendor, with its licence and those of what is bundled in it
 
 
 def third_party() -> list[tuple[str, str, str]]:
-    """(name, version, licence) of every package that medmm names and that is installed here."""
+    """(name, version, licence) of every package that medmm names and that is installed here, and of what it ships."""
     return sorted(
-        {(part.name, part.version, _licence_of(part)) for part in _named()},
+        {(part.name, part.version, _licence_of(part)) for part in _named()} | _SHIPPED,
         key=lambda row: row[0].lower(),
     )
 

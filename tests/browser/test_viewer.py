@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -283,3 +285,45 @@ def test_a_saved_picture_says_what_it_is_not_for(viewer: Any) -> None:
     seen = [middle[int(2.5 * step * 1.0), int((c + 0.5) * step)] for c in range(4, 16)]
     expected = grey(ON_SCREEN[15])[int(2.5 * step / (box["height"] / 50)), 4:16]
     assert np.corrcoef(seen, expected)[0, 1] > 0.9
+
+
+def test_the_scan_handed_to_the_3d_view_lies_where_the_file_put_it(visit: Any, tmp_path: Path) -> None:
+    on_screen = np.random.default_rng(7).integers(-1000, 1000, (20, 70, 300)).astype(np.int16)
+    file = save(on_screen, tmp_path / "scan.nii.gz")
+    visit.upload(file)
+    visit.wait_for_scan()
+    content = visit.page.evaluate(
+        "async () => { const { niftiOf } = await import('/gradio_api/medmm/viewer/solid.js');"
+        " return Array.from(new Uint8Array(niftiOf(document.querySelector('.mm-viewer').viewer.study))); }"
+    )
+    (tmp_path / "given.nii").write_bytes(bytes(content))
+    given, read = nibabel.load(tmp_path / "given.nii"), nibabel.load(file)
+    assert given.shape == (75, 70, 20)  # every second of the means of two
+    assert given.header.get_zooms() == pytest.approx((6.0, 1.0, 3.0))
+    assert "".join(nibabel.aff2axcodes(given.affine)) == "LPS"
+    for index in ((0, 0, 0), (74, 69, 19), (11, 5, 7)):
+        place = np.linalg.inv(read.affine) @ given.affine @ [*index, 1]
+        assert place[0] % 1 == pytest.approx(0.5)  # between the two whose mean it is
+        pair = [read.dataobj[tuple(np.rint(place[:3] + np.array([half, 0, 0])).astype(int))] for half in (-0.5, 0.5)]
+        assert given.dataobj[index] == np.rint(np.mean(pair))
+
+
+def test_a_scan_turns_in_three_dimensions_where_webgl_allows(chromium: Any, server: Any) -> None:
+    flags = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    browser = chromium.browser_type.launch(executable_path=shutil.which("chromium"), args=flags)
+    page, heard = browser.new_page(), []
+    page.on("console", lambda m: heard.append(f"{m.type}: {m.text}"))
+    page.on("pageerror", lambda e: heard.append(str(e)))
+    page.on("request", lambda r: heard.append(r.url) if not r.url.startswith((server.url, "data:", "blob:")) else None)
+    page.goto(server.url)
+    page.click(".mm-example >> nth=4")
+    page.wait_for_selector(".mm-viewer[data-level=full]", timeout=60_000)
+    page.get_by_role("button", name="3-D").click()
+    page.wait_for_function("document.querySelector('.mm-viewer').viewer.solid.scene?.volumes.length", timeout=60_000)
+    page.wait_for_timeout(1000)
+    seen = np.asarray(Image.open(io.BytesIO(page.locator(".mm-solid").screenshot())).convert("L"))
+    assert seen.std() > 10
+    page.get_by_role("button", name="3-D").click()
+    assert page.locator(".mm-solid").is_hidden()
+    assert [said for said in heard if "GPU stall" not in said] == []  # Chromium's word on reading back what has no GPU
+    browser.close()

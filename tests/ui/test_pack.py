@@ -17,7 +17,7 @@ from PIL import Image
 from medmm import open_study
 from medmm.geometry import Grid
 from medmm.study import Volume
-from medmm.ui.pack import read_chunk, write_pack
+from medmm.ui.pack import read_chunk, write_overlay, write_pack
 
 SPACING = (0.7, 0.9, 2.5)
 
@@ -158,6 +158,19 @@ def test_what_is_not_there_is_no_chunk(tmp_path: Path) -> None:
     write_pack(volume_of(np.zeros((4, 4, 4), np.int16)), tmp_path)
     assert read_chunk(tmp_path, 0, 0) is not None
     assert read_chunk(tmp_path, 0, 1) is read_chunk(tmp_path, 1, 0) is read_chunk(tmp_path / "gone", 0, 0) is None
+
+
+def test_an_overlay_is_sent_behind_the_levels_in_its_own_order(tmp_path: Path) -> None:
+    spec = write_pack(volume_of(np.zeros((4, 4, 4), np.int16)), tmp_path)
+    values = np.arange(24).reshape(2, 3, 4)
+    write_overlay("first", np.zeros((1, 1, 1)), np.eye(4), tmp_path, spec)
+    write_overlay("second", values, np.diag([2.0, 3, 4, 1]), tmp_path, spec, ["lesion"])
+    first, second = spec["overlays"]
+    assert (first["labels"], second["labels"]) == (None, {"1": "lesion"})
+    assert second["shape"] == [2, 3, 4]
+    assert np.diag(second["affine"]).tolist() == [-2, -3, 4, 1]
+    sent = np.frombuffer(gzip.decompress(read_chunk(tmp_path, len(spec["levels"]) + 1, 0) or b""), np.uint8)
+    np.testing.assert_array_equal(sent.reshape(4, 3, 2), values.transpose(2, 1, 0))
 
 
 def test_a_second_series_leaves_nothing_of_the_first(tmp_path: Path) -> None:

@@ -168,6 +168,8 @@ CHINESE = {
     "viewer_cine": "播放",
     "viewer_reset": "复位",
     "viewer_save": "保存图片",
+    "viewer_solid": "三维",
+    "viewer_solid_label": "三维图像：窗口内的组织为实体；拖动可旋转",
     "viewer_compare": "两次检查",
     "viewer_overlay": "叠加层",
     "viewer_contour": "轮廓",

@@ -158,6 +158,8 @@ ENGLISH = {
     "viewer_cine": "Play",
     "viewer_reset": "Reset",
     "viewer_save": "Save picture",
+    "viewer_solid": "3-D",
+    "viewer_solid_label": "The scan in three dimensions: what the window shows is solid; drag to turn",
     "viewer_compare": "Two studies",
     "viewer_overlay": "Overlay",
     "viewer_contour": "contour",

@@ -1,6 +1,7 @@
 // Everything around the picture: slider, layouts, what a drag does, windows, playing, help.
 import { button, fill, make } from './dom.js';
 import { LABELS, MAP } from './draw.js';
+import { possible } from './solid.js';
 import { save } from './save.js';
 
 const MODES = { crosshair: 'c', window: 'w', slice: 's', pan: 'p', ruler: 'm' };
@@ -24,8 +25,9 @@ export class Tools {
     this.cine = button(words.cine, { className: 'mm-cine', title: `${words.cine} (Space)`, 'aria-pressed': 'false', onclick: () => this.play(!this.playing) });
     this.zero = button(words.reset, { title: `${words.reset} (R)`, onclick: () => viewer.reset() });
     this.picture = button(words.save, { onclick: () => save(viewer, `${viewer.active.canvas.ariaLabel}`) });
+    this.solid = button(words.solid, { title: words.solid_label, 'aria-pressed': 'false', hidden: !possible(), onclick: () => this.turn(viewer.solid.node.hidden) });
     this.help = this.helpText(words);
-    this.actions = this.group(words.view, [this.cine, this.zero, this.picture]);
+    this.actions = this.group(words.view, [this.cine, this.zero, this.picture, this.solid]);
     this.overlay = this.overlayTools(words);
     this.nodes = [
       make('div', { className: 'mm-slices' }, this.range, this.position),
@@ -72,6 +74,7 @@ export class Tools {
 
   close() {
     this.play(false);
+    this.turn(false);
     this.overlay.hidden = true;
     this.presets.replaceChildren();
     this.plane.replaceChildren();
@@ -120,6 +123,14 @@ export class Tools {
     this.cine.setAttribute('aria-pressed', String(on));
     clearInterval(this.timer);
     if (on) this.timer = setInterval(() => viewer.go((viewer.slice + 1) % viewer.slices), 1000 / PER_SECOND());
+  }
+
+  // Show the scan in three dimensions, or the planes again.
+  turn(on) {
+    const { viewer } = this;
+    this.solid.setAttribute('aria-pressed', String(on));
+    if (on) viewer.solid.open(viewer.study, viewer.width, viewer.level);
+    else viewer.solid.close();
   }
 
   // A letter key; whether it meant something.

@@ -4,6 +4,7 @@ import { Window } from './draw.js';
 import { fill, make } from './dom.js';
 import { listen } from './input.js';
 import { Pane } from './pane.js';
+import { Solid } from './solid.js';
 import { Study } from './study.js';
 import { Tools } from './tools.js';
 
@@ -21,7 +22,8 @@ export class Viewer {
     this.overlay = { shown: true, contour: false, opacity: 0.5 };
     this.panes = [new Pane(), new Pane(), new Pane()];
     this.active = this.panes[0];
-    this.stage = make('div', { className: 'mm-stage' }, ...this.panes.map((pane) => pane.node), make('span', { className: 'mm-empty' }));
+    this.solid = new Solid(words.solid_label);
+    this.stage = make('div', { className: 'mm-stage' }, ...this.panes.map((pane) => pane.node), this.solid.node, make('span', { className: 'mm-empty' }));
     this.tools = new Tools(this);
     root.replaceChildren(this.stage, ...this.tools.nodes);
     for (const pane of this.panes) listen(this, pane);
@@ -153,6 +155,7 @@ export class Viewer {
     }
     performance.clearMeasures('mm-draw');
     performance.measure('mm-draw', { start });
+    this.solid.grade(this.width, this.level);
     this.tell(drawn.level);
     this.restLater();
   }
