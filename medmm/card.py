@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import yaml
 
@@ -16,7 +16,9 @@ _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _NOT_MEASURED = "Not measured yet: run `medmm eval run`, then `medmm eval score --into-card`."
 
 
-def render_card(name: str, model: ModelConfig, fitted_on: Sequence[str], calibrated: Sequence[str]) -> str:
+def render_card(
+    name: str, model: ModelConfig, fitted_on: Sequence[str], calibrated: Sequence[str], learned: Mapping[str, float] | None = None
+) -> str:
     """Markdown with a Hugging Face model-card header.
 
     Args:
@@ -24,6 +26,7 @@ def render_card(name: str, model: ModelConfig, fitted_on: Sequence[str], calibra
         model: Architecture and labels.
         fitted_on: Sentences about the training data and how it was used.
         calibrated: Patterns of modalities that have a calibration.
+        learned: What the fusion learned in single numbers, such as `alpha/image`.
     """
     lines = [
         "---",
@@ -40,6 +43,8 @@ def render_card(name: str, model: ModelConfig, fitted_on: Sequence[str], calibra
         f"Predicts {', '.join(model.labels)} ({model.kind}) from {' and '.join(model.modalities)}; any of them may be missing.",
         f"Fusion: {model.fusion}. Probabilities are calibrated for: {', '.join(calibrated) or 'nothing'}.",
     ]
+    if learned:
+        lines.append(f"Learned by the fusion: {', '.join(f'{key} {value:.3g}' for key, value in learned.items())}.")
     if model.image is not None:
         recipe = model.image.recipe
         size, spacing = " x ".join(str(n) for n in recipe.shape), " x ".join(f"{s:g}" for s in recipe.spacing)

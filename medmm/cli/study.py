@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -45,6 +46,8 @@ def predict(
     note_file: Annotated[Path | None, typer.Option(help="File with clinical text.")] = None,
     audio: Annotated[Path | None, typer.Option(help="WAV or FLAC; no shipped model reads it yet.")] = None,
     asr: AsrOption = None,
+    value: Annotated[list[str] | None, typer.Option(help="Tabular value as name=3.1; may be repeated.")] = None,
+    values: Annotated[Path | None, typer.Option(help="Tabular values: a JSON object, or a table of one row.")] = None,
     model: ModelOption = None,
     series: Annotated[
         str | None, typer.Option(help="SeriesInstanceUID or number in inspect, instead of the rule's choice.")
@@ -59,6 +62,7 @@ def predict(
         if note is not None and note_file is not None:
             msg = "Expected --note or --note-file; got both. Give one."
             raise InputError(msg)
+        from medmm.cli.values import given_values
         from medmm.inference import load_model
         from medmm.sources.opener import open_study
         from medmm.sources.text import read_note
@@ -67,7 +71,9 @@ def predict(
         study = open_study(path, written, series=series, repair=repair or (), audio=audio)
         if asr is not None:
             study = study.with_note(dictated(study, asr, device))
-        prediction = load_model(model, device).predict(study)
+        predictor = load_model(model, device)
+        study = replace(study, values=given_values(predictor.folder.preprocessor.tabular, value or (), values))
+        prediction = predictor.predict(study)
     if as_json:
         print_json(prediction.to_dict(with_text=show_text))
         return

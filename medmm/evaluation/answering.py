@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from medmm.errors import MedmmError
-from medmm.evaluation.attack import attacked
+from medmm.evaluation.attack import attacked_answer
 from medmm.inference import Predictor
 from medmm.prediction import Answer
 from medmm.sources.cohort import Case
 from medmm.sources.opener import Opener
 from medmm.store import FULL_ARM, Record
 from medmm.study import Study
-from medmm.transforms.perturb import ATTACK, Perturbation
+from medmm.transforms.perturb import ATTACKS, Perturbation
 from medmm.types import pattern_name
 
 
@@ -91,11 +91,10 @@ class Answering:
     def _perturbed(self, study: Study, base: Record, perturbation: Perturbation) -> Record:
         prepare = self._predictor.folder.preprocessor.prepare
         try:
-            if perturbation.name == ATTACK:
-                sample = attacked(self._predictor, prepare(study)[0], np.array(base.target, dtype=float), perturbation.level)
-            else:
-                sample = prepare(perturbation.apply(study, base.sample_id))[0]
-            return _row(base, base.arm, *self._predictor.answer(sample))
+            if perturbation.name not in ATTACKS:
+                return _row(base, base.arm, *self._predictor.answer(prepare(perturbation.apply(study, base.sample_id))[0]))
+            sample, target = prepare(study)[0], np.array(base.target, dtype=float)
+            return _row(base, base.arm, *attacked_answer(self._predictor, sample, target, perturbation, base.sample_id))
         except MedmmError as error:  # e.g. nothing is left that the model reads
             return replace(base, code=error.code, message=error.message, stage="predict")
 

@@ -270,7 +270,7 @@ class _Run:
         calibrators, thresholds = fit_decisions(self.kind, heldout, split)
         if self.pretrained is not None:
             fitted_on = [*fitted_on, self.pretrained.told(model.config.modalities)]
-        card = render_card(self.out.resolve().name, model.config, fitted_on, sorted(calibrators))
+        card = render_card(self.out.resolve().name, model.config, fitted_on, sorted(calibrators), model.fusion.numbers())
         prevalence = tuple(float(v) for v in np.nanmean(examples.target, axis=0))
         save_model_folder(self.out, model, preprocessor, calibrators, thresholds, card=card, prevalence=prevalence)
 

@@ -18,8 +18,8 @@ from medmm.geometry import Grid
 from medmm.study import Note, Study, Volume
 from medmm.types import FloatArray, Modality
 
-ATTACK = "fgsm"
-"""The one perturbation that needs the model: see `medmm.evaluation.attack`."""
+ATTACKS = ("fgsm", "pgd", "random_sign", "words", "random_words")
+"""Perturbations of what the network reads, and random ones of the same size to compare with: see `medmm.evaluation.attack`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,16 @@ class Perturbation:
 
     def touches(self, study: Study) -> bool:
         """Whether the study has what this changes."""
-        needed: Modality = "text" if self.name in _TEXT else "image"
+        needed: Modality = "text" if self.name in (*_TEXT, "words", "random_words") else "image"
         return needed in study.modalities
+
+    def rng(self, sample_id: str) -> np.random.Generator:
+        """Of its random choices for a sample, the same at every level."""
+        return np.random.default_rng([self.seed, zlib.crc32(sample_id.encode()), zlib.crc32(self.name.encode())])
 
     def apply(self, study: Study, sample_id: str) -> Study:
         """The worse study; deterministic for a sample. Only the first image is changed."""
-        rng = np.random.default_rng([self.seed, zlib.crc32(sample_id.encode()), zlib.crc32(self.name.encode())])
+        rng = self.rng(sample_id)
         if self.name in _TEXT:
             return replace(study, note=_TEXT[self.name](study.note, self.level, rng)) if study.note else study
         volumes = (_IMAGE[self.name](study.volumes[0], self.level, rng), *study.volumes[1:])
@@ -159,12 +163,15 @@ _TEXT: dict[str, Callable[[Note, float, np.random.Generator], Note]] = {
 UNITS = {
     "noise": "HU, standard deviation", "blur": "mm, standard deviation", "slices": "one in so many slices kept",
     "spacing": "mm, voxel", "typos": "share of words", "sentences": "share of sentences left out",
-    "sections": "share of sections left out", "no_note": "1: the note left out", ATTACK: "HU, largest change of a voxel",
+    "sections": "share of sections left out", "no_note": "1: the note left out", "fgsm": "HU, largest change of a voxel",
+    "pgd": "HU, largest change of a voxel", "random_sign": "HU, change of every voxel",
+    "words": "share of the length of the word embeddings", "random_words": "share of the length of the word embeddings",
 }  # fmt: skip
 """What the levels of each perturbation mean."""
 
 STANDARD = (
     "noise=10,20,40", "blur=1,2,4", "slices=2,4", "spacing=2,4", "typos=0.05,0.1,0.2", "sentences=0.25,0.5", "sections=0.5",
-    "no_note=1", f"{ATTACK}=1,2,4",
+    "no_note=1", "fgsm=1,2,4", "pgd=2", "random_sign=1,2,4",
+    "words=0.05,0.1", "random_words=0.05,0.1",
 )  # fmt: skip
-"""A broad look: about twenty times the cost of a run without."""
+"""A broad look: about forty times the cost of a run without."""

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from medmm.evaluation.attack import attacked
+from medmm.evaluation.attack import attacked, attacked_answer
 from medmm.inference import Predictor
 from medmm.sources.cohort import read_cohort
 from medmm.transforms.batch import Sample
+from medmm.transforms.perturb import ATTACKS, Perturbation
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +48,33 @@ def test_it_is_deterministic_leaves_the_sample_alone_and_gathers_no_gradients(pr
     assert torch.equal(one, two)
     assert torch.equal(image, sample.inputs["image"][0])
     assert all(p.grad is None for p in predictor.folder.model.parameters())
+
+
+def loss_under(predictor: Predictor, sample: Sample, name: str, level: float) -> float:
+    _, answer = attacked_answer(predictor, sample, np.eye(2)[1], Perturbation(name, level), "s")
+    logits = torch.tensor(list(answer.logits.values()), dtype=torch.float64)
+    return float(torch.nn.functional.cross_entropy(logits[None], torch.tensor([1])))
+
+
+@pytest.mark.parametrize(
+    ("attack", "chance", "level"), [("fgsm", "random_sign", 2.0), ("pgd", "random_sign", 2.0), ("words", "random_words", 0.2)]
+)
+def test_an_attack_does_more_harm_than_chance_of_the_same_size(predictor, sample, attack, chance, level) -> None:
+    before = loss(predictor, sample, 1)
+    harm, by_chance = (loss_under(predictor, sample, name, level) - before for name in (attack, chance))
+    assert harm > 2 * abs(by_chance)
+    assert by_chance != 0
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_answer_under_an_attack_repeats_and_nothing_of_it_stays(predictor, sample, name) -> None:
+    before = predictor.answer(sample)
+    found = [attacked_answer(predictor, sample, np.eye(2)[1], Perturbation(name, 0.2), "s") for _ in range(2)]
+    assert found[0] == found[1]
+    assert found[0] != before
+    assert predictor.answer(sample) == before
+
+
+def test_several_steps_stay_within_the_distance_of_one(predictor, sample) -> None:
+    away = attacked(predictor, sample, np.eye(2)[1], 2.0, "pgd").inputs["image"][0] - sample.inputs["image"][0]
+    assert float(away.abs().max()) == pytest.approx(2.0, abs=1e-3)

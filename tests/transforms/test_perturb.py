@@ -8,7 +8,7 @@ import pytest
 from medmm.errors import TaskError
 from medmm.geometry import Grid
 from medmm.study import Note, Study, Volume
-from medmm.transforms.perturb import ATTACK, STANDARD, UNITS, Perturbation, parse_perturbations
+from medmm.transforms.perturb import ATTACKS, STANDARD, UNITS, Perturbation, parse_perturbations
 
 AFFINE = np.array([[0.8, 0, 0, -30], [0, -0.9, 0, 20], [0, 0, 2.5, -50], [0, 0, 0, 1]], dtype=float)
 TEXT = (
@@ -28,7 +28,7 @@ def image(study: Study) -> np.ndarray:
     return study.volumes[0].array.astype(float)[0]
 
 
-@pytest.mark.parametrize("text", [t for t in STANDARD if not t.startswith(ATTACK)])
+@pytest.mark.parametrize("text", [t for t in STANDARD if t.partition("=")[0] not in ATTACKS])
 def test_the_same_sample_is_always_changed_in_the_same_way_and_the_original_never(study: Study, text: str) -> None:
     before = image(study).copy()
     for p in parse_perturbations([text]):
@@ -107,8 +107,8 @@ def test_sentences_and_sections_are_left_out_whole(study: Study) -> None:
 
 def test_what_a_study_lacks_cannot_be_made_worse(study: Study) -> None:
     blind, silent = replace(study, volumes=()), replace(study, note=None)
-    assert [Perturbation(n, 1).touches(blind) for n in ("noise", "typos", ATTACK)] == [False, True, False]
-    assert [Perturbation(n, 1).touches(silent) for n in ("noise", "no_note", ATTACK)] == [True, False, True]
+    assert [n for n in ("noise", "typos", *ATTACKS) if Perturbation(n, 1).touches(blind)] == ["typos", "words", "random_words"]
+    assert [n for n in ("noise", "no_note", *ATTACKS) if Perturbation(n, 1).touches(silent)] == ["noise", *ATTACKS[:3]]
 
 
 def test_words_become_perturbations_with_arms_of_their_own() -> None:
