@@ -149,6 +149,11 @@ class MultimodalClassifier(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    def own_encoder(self, name: Modality) -> Any:
+        """The encoder of a modality, without what pools several images of a study."""
+        encoder: Any = self.encoders[name]
+        return encoder.encoder if isinstance(encoder, OverVolumes) else encoder
+
     def encode(self, batch: Batch) -> Features:
         """Features of every modality the model reads, in `width` channels; zeros where absent."""
         return {

@@ -12,8 +12,14 @@ from medmm.errors import ModelError
 
 
 @models_app.command("ls")
-def models_ls(as_json: JsonOption = False) -> None:
-    """List the shipped models."""
+def models_ls(
+    as_json: JsonOption = False,
+    encoders: Annotated[bool, typer.Option("--encoders", help="The open CT encoders instead: what their weights expect.")] = False,
+) -> None:
+    """List the shipped models, or the open encoders whose weights can be used."""
+    if encoders:
+        _list_encoders(as_json)
+        return
     from medmm.shelf import model_names
 
     names = model_names()
@@ -21,6 +27,22 @@ def models_ls(as_json: JsonOption = False) -> None:
         print_json(names)
     else:
         typer.echo("\n".join(names))
+
+
+def _list_encoders(as_json: bool) -> None:
+    from medmm.encoders.opened import CONTRACTS
+
+    if as_json:
+        print_json([contract.to_dict() for contract in CONTRACTS.values()])
+        return
+    for contract in CONTRACTS.values():
+        recipe = contract.recipe
+        grid = f"{' x '.join(map(str, recipe.shape))} voxels of {' x '.join(f'{s:g}' for s in recipe.spacing)} mm along R, A, S"
+        low, high = recipe.windows[0]
+        values = f"{low:g} to {high:g} HU as {contract.scale[0]:g} to {contract.scale[1]:g}"
+        typer.echo(f"{contract.name}: {grid}; {values}; axes {contract.axes}")
+        typer.echo(f"  weights: {contract.weights}; licence: {contract.licence}")
+        typer.echo(f"  verified: {contract.verified}")
 
 
 @models_app.command("show")

@@ -8,11 +8,31 @@ import torch
 from torch import nn
 
 from medmm.encoders import Encoded
+from medmm.encoders.text import OF_ITS_FOLDER
 from medmm.errors import TaskError
 from medmm.transforms.audio import AudioRecipe
 from medmm.types import Modality
 
 _RANGE = 2.0  # of normalised log-mel values; silence lies this far below the loudest
+
+
+def read_speech(source: str) -> dict[str, Any]:
+    """The configuration of a Hugging Face speech encoder, as a dictionary.
+
+    Args:
+        source: Local folder in hub layout, or hub name.
+
+    Raises:
+        TaskError: If it cannot be read.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config: dict[str, Any] = AutoConfig.from_pretrained(source, trust_remote_code=False).to_dict()
+    except Exception:  # foreign files: parsers throw anything
+        msg = "Expected a Hugging Face speech encoder as audio_source: a folder or hub name with config.json; it could not be read."
+        raise TaskError(msg) from None
+    return {key: value for key, value in config.items() if key not in OF_ITS_FOLDER}
 
 
 class _Speech(nn.Module):

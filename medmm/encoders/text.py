@@ -14,7 +14,7 @@ from medmm.errors import TaskError
 from medmm.transforms.text import TextRecipe
 from medmm.types import Modality
 
-_OF_ITS_FOLDER = ("_name_or_path", "dtype", "transformers_version")  # entries of a config that say nothing of the network
+OF_ITS_FOLDER = ("_name_or_path", "dtype", "transformers_version")  # entries of a config that say nothing of the network
 _RESERVED = 2  # positions some encoders (RoBERTa) keep for themselves
 _POOLER = "pooler."  # not used here, and absent from many checkpoints
 
@@ -170,7 +170,7 @@ def read_pretrained(source: str) -> tuple[Any, dict[str, Any], int]:
         raise TaskError(msg)
     positions = config.get("max_position_embeddings")
     longest = min(longest, positions - _RESERVED) if positions else longest
-    return backend, {key: value for key, value in config.items() if key not in _OF_ITS_FOLDER}, longest
+    return backend, {key: value for key, value in config.items() if key not in OF_ITS_FOLDER}, longest
 
 
 @contextmanager

@@ -47,6 +47,8 @@ class TrainConfig:
         encoder_options: Of each encoder, by modality.
         text_source: Folder or hub name of a Hugging Face encoder; sets `text_encoder` to `huggingface`.
         init: Folder of `medmm pretrain` whose encoders, recipes and tokenizer this model starts from.
+        audio_source: Folder or hub name of a Hugging Face speech encoder, for `huggingface_mel` or `huggingface_waveform`.
+        image_source: File of published weights, for an image encoder that has any, such as `merlin`.
         modalities: What the model may read; it reads those of them that the training cases have.
         tabular: Columns of the cohort that are tabular values.
         units: Unit of a column of numbers, where there is one.
@@ -61,7 +63,7 @@ class TrainConfig:
             the learning rate has started to fall.
         batch_size, learning_rate, weight_decay, smoothing: Optimisation (AdamW, one cosine cycle).
         loss_parts: Weight of the fused loss and of each modality's own; one left out weighs nothing.
-        pretrained_rate: Learning rate of the encoder of `text_source`.
+        pretrained_rate: Learning rate of an encoder that came with weights.
         class_weights: `balanced` lets every class count alike, `none` leaves frequencies.
         voxels: Budget of one network input.
         max_tokens: Longest note.
@@ -88,6 +90,8 @@ class TrainConfig:
     encoder_options: dict[Modality, dict[str, Any]] = field(default_factory=dict)
     text_source: str | None = None
     init: str | None = None
+    audio_source: str | None = None
+    image_source: str | None = None
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = MODALITIES
     tabular: tuple[str, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
@@ -133,6 +137,10 @@ class TrainConfig:
     def encoder(self, name: Modality) -> str:
         """Name of the encoder of a modality."""
         return str(getattr(self, f"{name}_encoder"))
+
+    def source(self, name: Modality) -> str | None:
+        """Where the weights come from that the encoder of a modality begins with; None when they are drawn."""
+        return getattr(self, f"{name}_source", None)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -192,6 +200,10 @@ def checked(values: dict[str, Any]) -> TrainConfig:
         where = "; ".join(_fault(e["loc"], e["msg"], e["type"], e["input"], e.get("ctx", {})) for e in error.errors()[:3])
         msg = f"Expected values that fit TrainConfig; these do not: {where}."
         raise TaskError(msg) from None
+    for name in ("image", "audio"):
+        if config.source(name) and not hasattr(encoders[name], "load_pretrained"):
+            msg = f"Expected no {name}_source with the {name} encoder {config.encoder(name)}, which has no published weights."
+            raise TaskError(msg)
     if config.text_encoder == "huggingface" and config.text_source is None and config.init is None:
         msg = "Expected text_source or init with the text encoder huggingface; got neither. Name a folder or a hub repository."
         raise TaskError(msg)

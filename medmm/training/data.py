@@ -184,7 +184,9 @@ def _plan_volume(cases: Sequence[Case], config: TrainConfig, on_progress: OnProg
             on_progress("planning", index + 1, len(looked_at))
     if not found:
         return None
-    return replace(plan_recipe(found, config.voxels), volumes=min(config.images, max(len(c.images) for c in imaged)))
+    contract: Any = getattr(ENCODERS["image"].get(config.image_encoder), "contract", None)
+    recipe = plan_recipe(found, config.voxels) if contract is None else contract.recipe
+    return replace(recipe, volumes=min(config.images, max(len(c.images) for c in imaged)))
 
 
 def _make_tokenizer(cases: Sequence[Case], config: TrainConfig) -> NoteTokenizer:

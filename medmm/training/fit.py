@@ -78,7 +78,7 @@ def fit(
         return Standing(f1, loss, {"val/f1_macro": f1, "val/loss": loss})
 
     supervised = _Supervised(model, preprocessor, train, config)
-    trainer = Trainer(model, supervised, config, slow_parameters(model.encoders))
+    trainer = Trainer(model, supervised, config, slow_parameters(model.encoders, config))
     return trainer.run(
         checkpoint, judge if val is not None else None, model.fusion.numbers,
         log=log, on_progress=lambda done: on_progress("training", done, config.epochs),

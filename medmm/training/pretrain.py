@@ -168,7 +168,7 @@ def _fit(
         encoder.load_pretrained(config.text_source)
     network.to(device)
     unlabelled = _Unlabelled(network, preprocessor, sides["train"], aims, config)
-    trainer = Trainer(network, unlabelled, config, slow_parameters(network.encoders))
+    trainer = Trainer(network, unlabelled, config, slow_parameters(network.encoders, config))
     with TensorBoard(out / "tensorboard") as log:
         progress = trainer.run(
             out / "checkpoint.safetensors", lambda averaged: _judge(averaged, preprocessor, sides["val"], aims, config),

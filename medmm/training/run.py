@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medmm.disk import replace_bytes
+from medmm.encoders.speech import read_speech
 from medmm.encoders.text import read_pretrained
 from medmm.errors import StoreError, TaskError
 from medmm.model import Side
@@ -97,6 +98,8 @@ def side_of(name: Modality, reader: Any, config: TrainConfig, start: Side[Any] |
     encoder, options = config.encoder(name), dict(config.encoder_options.get(name, start.options if start else {}))
     if name == "text" and config.text_source is not None:
         encoder, options["config"] = "huggingface", read_pretrained(config.text_source)[1]
+    if name == "audio" and config.audio_source is not None:
+        options["config"] = read_speech(config.audio_source)
     if start is not None and encoder != start.encoder:
         msg = f"Expected the encoder of {name} that init holds, {start.encoder}; got {encoder}. Set {name}_encoder={start.encoder}."
         raise TaskError(msg)

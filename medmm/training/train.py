@@ -239,8 +239,9 @@ class _Run:
     ) -> tuple[MultimodalClassifier, int]:
         torch.manual_seed(self.config.seed)
         model = MultimodalClassifier(self._model_config(preprocessor)).to(self.device)
-        if self.config.text_source is not None:
-            _load_text_source(model, self.config.text_source)
+        for name in model.config.modalities:
+            if (source := self.config.source(name)) is not None:
+                model.own_encoder(name).load_pretrained(source)
         if self.pretrained is not None:
             self.pretrained.start(model)
         with TensorBoard(self.out / f"tensorboard{suffix}") as board:
@@ -313,8 +314,3 @@ def _fitted_on(cases: Sequence[Case], train_rows: Any, val_rows: Any, failures: 
         f"{len(train_rows)} studies for the weights, {used}; {patients} patients in all.",
         f"{len(failures)} studies could not be read. Every choice is in `train.json` of the run.",
     ]
-
-
-def _load_text_source(model: MultimodalClassifier, source: str) -> None:
-    encoder: Any = model.encoders["text"]
-    encoder.load_pretrained(source)

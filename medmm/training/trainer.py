@@ -215,9 +215,13 @@ class Trainer(Generic[M]):
         return progress
 
 
-def slow_parameters(encoders: nn.ModuleDict) -> list[nn.Parameter]:
-    """Those of Hugging Face text encoders: they know a language already."""
-    return [p for encoder in encoders.values() if isinstance(encoder, HuggingFace) for p in encoder.net.parameters()]
+def slow_parameters(encoders: nn.ModuleDict, config: TrainConfig) -> list[nn.Parameter]:
+    """Those of encoders that came with weights, Hugging Face text encoders among them: they know something already."""
+    bare: dict[str, Any] = {
+        name: getattr(encoder, "encoder", encoder) for name, encoder in encoders.items()
+    }  # without what pools several images
+    known = [e for name, e in bare.items() if isinstance(e, HuggingFace) or getattr(config, f"{name}_source", None) is not None]
+    return [p for encoder in known for p in encoder.net.parameters()]
 
 
 def _exhausted(progress: Progress, config: TrainConfig) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medmm.errors import TaskError
 from medmm.evaluation.run import run_evaluation
 from medmm.inference import Predictor
 from medmm.model import MultimodalClassifier
@@ -125,3 +126,23 @@ def test_several_images_of_one_study_are_all_read_in_any_order(imaged_rows: Any,
     assert alone.answer.logits != pytest.approx(both.answer.logits, abs=1e-5)
     four = predictor.predict(replace(study, volumes=study.volumes * 2))
     assert "W_EXTRA_IMAGES" in [n.code for n in four.notices]
+
+
+def test_a_pretrained_speech_encoder_is_what_training_begins_with(cohort: Path, tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModel
+
+    kind = {
+        "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_source_positions": 100, "vocab_size": 60, "pad_token_id": 0,
+        "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1,
+    }  # fmt: skip
+    AutoModel.from_config(AutoConfig.for_model("whisper", **kind)).save_pretrained(tmp_path / "whisper")
+    source = replace(CONFIG, modalities=("audio",), audio_encoder="huggingface_mel", encoder_options={}, audio_seconds=2.0,
+                     audio_source=str(tmp_path / "whisper"), pretrained_rate=1e-9, weight_decay=0.0)  # fmt: skip
+    train(cohort, tmp_path / "m", source, device="cpu")
+    trained: Any = Predictor.load(tmp_path / "m", "cpu").folder.model.own_encoder("audio")
+    before = AutoModel.from_pretrained(tmp_path / "whisper").get_encoder().state_dict()
+    for name, tensor in trained.net.state_dict().items():  # a rate of nothing leaves what was loaded
+        np.testing.assert_allclose(tensor.numpy(), before[name].numpy(), atol=1e-5)
+    with pytest.raises(TaskError, match="audio_source"):
+        train(cohort, tmp_path / "n", replace(source, audio_source=str(tmp_path / "nowhere")), device="cpu")

@@ -1,0 +1,166 @@
+"""Open CT encoders: the input their published weights were trained on, stated once, and their networks.
+
+What an encoder was trained on decides what it sees: another orientation, spacing or window gives features
+that look right and mean nothing. Each contract is held by the tests against a marked phantom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from medmm.encoders import Encoded
+from medmm.errors import TaskError
+from medmm.transforms.volume import VolumeRecipe
+from medmm.types import Modality
+
+_WIDE = ((-1000.0, 1000.0),)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What published weights expect, and what is known of them here.
+
+    Attributes:
+        name: Of the encoder.
+        recipe: Grid and window; the axes of a recipe are R, A, S.
+        axes: Where the axes of the network's tensor point, e.g. `SLP`.
+        scale: Values of the lowest and the highest end of the window.
+        licence: Of the weights, which are never shipped here.
+        weights: Where they are published.
+        network: Whether the network is here, or its input alone.
+        verified: What was tried, in words.
+    """
+
+    name: str
+    recipe: VolumeRecipe
+    axes: str
+    scale: tuple[float, float]
+    licence: str
+    weights: str
+    network: bool
+    verified: str
+
+    def arrange(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, 1, R, A, S) of -1..1, as `VolumeRecipe.stack` makes it, to what the network takes: axes and scale."""
+        places, flips = _turned(self.axes)
+        low, high = self.scale
+        turned = image.permute(0, 1, *(2 + place for place in places)).flip([2 + i for i, flip in enumerate(flips) if flip])
+        return (turned + 1) * ((high - low) / 2) + low
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        recipe = self.recipe
+        return {
+            "name": self.name, "shape_ras": list(recipe.shape), "spacing_ras_mm": list(recipe.spacing),
+            "window_hu": list(recipe.windows[0]), "axes": self.axes, "scale": list(self.scale), "licence": self.licence,
+            "weights": self.weights, "network": self.network, "verified": self.verified,
+        }  # fmt: skip
+
+
+_INPUT_ONLY = "Its input, on a marked phantom. Its network is not here; nothing was tried with the real weights."
+
+CONTRACTS: Mapping[str, Contract] = {
+    contract.name: contract
+    for contract in (
+        Contract(
+            "merlin", VolumeRecipe((224, 224, 160), (1.5, 1.5, 3.0), _WIDE, antialias=False), "SRA", (0.0, 1.0),
+            "MIT for the code; for the weights see where they are published", "hf:stanfordmimi/Merlin", network=True,
+            verified="Its input, on a marked phantom; its network, on random weights of the published names and shapes. Nothing "
+            "was tried with the real weights.",
+        ),
+        Contract(
+            "ct_clip", VolumeRecipe((480, 480, 240), (0.75, 0.75, 1.5), _WIDE, antialias=False), "SLP", (-1.0, 1.0),
+            "CC BY-NC-SA 4.0", "hf:datasets/ibrahimhamamci/CT-RATE", network=False, verified=_INPUT_ONLY,
+        ),
+        Contract(
+            "colipri", VolumeRecipe((192, 192, 192), (2.0, 2.0, 2.0), _WIDE, antialias=False), "RAS", (-1.0, 1.0),
+            "MIT, weights included", "with the package colipri, by Microsoft", network=False, verified=_INPUT_ONLY,
+        ),
+    )
+}  # fmt: skip
+"""By name."""
+
+
+class Merlin(nn.Module):
+    """The image encoder of Merlin (Blankemeier et al. 2024): a ResNet-152 inflated to three dimensions.
+
+    Args:
+        recipe: Must be the contract's.
+        blocks: Bottlenecks of the four stages; the published weights have the default.
+
+    Raises:
+        TaskError: If the recipe is another.
+    """
+
+    modality: Modality = "image"
+    contract = CONTRACTS["merlin"]
+    out_features = 2048
+
+    def __init__(self, recipe: VolumeRecipe, *, blocks: tuple[int, int, int, int] = (3, 8, 36, 3)) -> None:
+        from monai.networks.nets import resnet
+
+        super().__init__()
+        if (recipe.shape, recipe.spacing, recipe.windows) != (self.contract.recipe.shape, self.contract.recipe.spacing, _WIDE):
+            msg = "Expected the image recipe that Merlin was trained on; got another. Leave `voxels` and the recipe to the encoder."
+            raise TaskError(msg)
+        self.net = resnet.ResNet(
+            "bottleneck", list(blocks), [64, 128, 256, 512], spatial_dims=3, n_input_channels=3, conv1_t_size=(3, 7, 7),
+            conv1_t_stride=(1, 2, 2), feed_forward=False, bias_downsample=False,
+        )  # fmt: skip
+
+    def forward(self, image: torch.Tensor) -> Encoded:
+        """Encode (B, 1, R, A, S) to the last map as tokens and their mean, which is Merlin's image embedding."""
+        net = self.net
+        net.train(self.training and len(image) > 1)  # one sample has no batch statistics
+        x = self.contract.arrange(image).expand(-1, 3, -1, -1, -1)
+        x = net.maxpool(net.act(net.bn1(net.conv1(x))))
+        x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+        tokens = x.flatten(2).transpose(1, 2)
+        return Encoded(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), tokens.mean(1))
+
+    def load_pretrained(self, source: str) -> None:
+        """Take the published weights, whole or of the image encoder alone; nothing but tensors is unpickled.
+
+        Args:
+            source: File ending in .pt or .safetensors.
+
+        Raises:
+            TaskError: If it cannot be read, or does not hold every weight in its shape.
+        """
+        state = {_inner(name): tensor for name, tensor in _read_state(source).items()}
+        expected = self.net.state_dict()
+        wrong = sorted(name for name, tensor in expected.items() if name not in state or state[name].shape != tensor.shape)
+        if wrong:
+            msg = f"Expected the weights of Merlin's image encoder; {len(wrong)} are missing or of another shape, e.g. {wrong[:2]}."
+            raise TaskError(msg)
+        self.net.load_state_dict({name: state[name] for name in expected})
+
+
+def _inner(name: str) -> str:
+    return name.removeprefix("module.").removeprefix("encode_image.").removeprefix("i3_resnet.")
+
+
+def _read_state(source: str) -> dict[str, torch.Tensor]:
+    try:
+        if Path(source).suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(source)
+        loaded = torch.load(source, map_location="cpu", weights_only=True)
+        return {name: tensor for name, tensor in loaded.items() if isinstance(tensor, torch.Tensor)}
+    except Exception:  # foreign files: parsers throw anything
+        msg = "Expected a file of weights ending in .pt or .safetensors; it could not be read as tensors alone."
+        raise TaskError(msg) from None
+
+
+def _turned(axes: str) -> tuple[list[int], list[bool]]:
+    """For each axis of a tensor its place in R, A, S, and whether it runs the other way."""
+    pairs: tuple[tuple[Literal["R", "A", "S"], str], ...] = (("R", "L"), ("A", "P"), ("S", "I"))
+    places = [next(i for i, pair in enumerate(pairs) if axis in pair) for axis in axes]
+    return places, [axis not in "RAS" for axis in axes]
