@@ -327,3 +327,12 @@ def test_a_scan_turns_in_three_dimensions_where_webgl_allows(chromium: Any, serv
     assert page.locator(".mm-solid").is_hidden()
     assert [said for said in heard if "GPU stall" not in said] == []  # Chromium's word on reading back what has no GPU
     browser.close()
+
+
+def test_on_a_phone_the_axial_plane_is_as_wide_as_the_other_two_together(visit: Any) -> None:
+    visit.page.set_viewport_size({"width": 360, "height": 800})
+    visit.open_example(0)
+    axial, coronal, sagittal = (visit.page.locator(".mm-pane").nth(n).bounding_box() for n in range(3))
+    assert axial["width"] == pytest.approx(coronal["width"] + sagittal["width"], abs=3)
+    assert coronal["y"] == sagittal["y"] >= axial["y"] + axial["height"]
+    assert visit.page.evaluate("document.documentElement.scrollWidth") == 360

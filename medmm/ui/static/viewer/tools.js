@@ -106,7 +106,7 @@ export class Tools {
     const { words, study } = this.viewer, [layer] = study.layers;
     if (layer && this.overlay.hidden) this.explain(layer);
     this.overlay.hidden = !layer;
-    const percent = Math.round(100 * study.share);
+    const percent = 10 * Math.floor(10 * study.share); // in steps, as each is read aloud
     this.range.max = slices;
     this.range.value = slice + 1;
     this.range.setAttribute('aria-valuetext', position);
