@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from medmm.heads import Logits
-from medmm.losses import class_weights, classification_loss, distillation_loss, total_loss
+from medmm.losses import Criterion, class_weights, classification_loss, distillation_loss, log_prior, total_loss
 
 NAN = float("nan")
 HARD = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
@@ -37,7 +37,7 @@ def test_the_total_is_the_weighted_sum_over_what_is_present() -> None:
         + 0.7 * cross_entropy(TEXT[[0, 2, 3]], HARD[[0, 2, 3]], weights)
     )
     logits = Logits(FUSED, {"image": IMAGE, "text": TEXT})
-    found = total_loss("binary", logits, HARD, PRESENT, torch.tensor(weights), parts, 0.0)  # type: ignore[arg-type]
+    found = total_loss(Criterion("binary", torch.tensor(weights)), logits, HARD, PRESENT, parts)  # type: ignore[arg-type]
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
@@ -45,7 +45,7 @@ def test_the_total_is_the_weighted_sum_over_what_is_present() -> None:
 def test_a_part_left_out_weighs_nothing(part: str) -> None:
     logits = Logits(FUSED, {"image": IMAGE, "text": TEXT})
     both = {name: torch.ones(4, dtype=torch.bool) for name in PRESENT}
-    found = total_loss("binary", logits, HARD, both, torch.ones(2), {part: 2.0}, 0.0)  # type: ignore[arg-type]
+    found = total_loss(Criterion("binary", torch.ones(2)), logits, HARD, both, {part: 2.0})  # type: ignore[arg-type]
     alone = {"fused": FUSED, "image": IMAGE, "text": TEXT}[part]
     assert float(found) == pytest.approx(2 * cross_entropy(alone, HARD, [1.0, 1.0]), rel=1e-5)
 
@@ -53,7 +53,7 @@ def test_a_part_left_out_weighs_nothing(part: str) -> None:
 def test_a_batch_with_nothing_to_learn_from_is_zero_and_can_be_differentiated() -> None:
     fused = FUSED.clone().requires_grad_()
     absent = {name: torch.zeros(4, dtype=torch.bool) for name in PRESENT}
-    loss = total_loss("binary", Logits(fused, {"image": IMAGE}), HARD, absent, torch.ones(2), {"fused": 1.0}, 0.0)  # type: ignore[arg-type]
+    loss = total_loss(Criterion("binary", torch.ones(2)), Logits(fused, {"image": IMAGE}), HARD, absent, {"fused": 1.0})  # type: ignore[arg-type]
     loss.backward()
     assert float(loss.detach()) == 0
     assert fused.grad is not None
@@ -96,6 +96,58 @@ def test_balanced_weights_are_scikit_learns() -> None:
 def test_multilabel_weights_are_negatives_over_positives_among_the_known() -> None:
     target = torch.tensor([[1.0, 0.0, 0.0], [0.0, NAN, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     assert class_weights("multilabel", target).tolist() == pytest.approx([3, 0.5, 3])  # a label never seen counts as seen once
+
+
+LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.3, 1.0, 0.2], [-2.0, 0.5, 40.0], [1.0, 1.0, 1.0]])
+CLASSES = torch.tensor([[0.0, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_without_a_discount_the_losses_are_torchs(smoothing: float) -> None:
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    peer = torch.nn.functional.cross_entropy(LOGITS, CLASSES.argmax(1), weight=weights, label_smoothing=smoothing)
+    assert float(classification_loss("multiclass", LOGITS, CLASSES, weights, smoothing)) == pytest.approx(float(peer), rel=1e-5)
+    soft = CLASSES * (1 - smoothing) + smoothing / 2
+    peer = torch.nn.functional.binary_cross_entropy_with_logits(LOGITS, soft, pos_weight=weights)
+    assert float(classification_loss("multilabel", LOGITS, CLASSES, weights, smoothing)) == pytest.approx(float(peer), rel=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 5.0])
+def test_the_focal_loss_is_monais(gamma: float) -> None:
+    from monai.losses import FocalLoss
+
+    logits, ones = LOGITS.clone().requires_grad_(), torch.ones(3)
+    peer = 3 * FocalLoss(use_softmax=True, gamma=gamma)(LOGITS, CLASSES)  # which averages over the classes too
+    found = classification_loss("multiclass", logits, CLASSES, ones, gamma=gamma)
+    assert float(found.detach()) == pytest.approx(float(peer), rel=1e-4)
+    found.backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()  # also for the sample answered with certainty
+    peer = FocalLoss(gamma=gamma)(LOGITS, CLASSES)
+    assert float(classification_loss("multilabel", LOGITS, CLASSES, ones, gamma=gamma)) == pytest.approx(float(peer), rel=1e-4)
+
+
+def test_effective_numbers_lie_between_frequencies_and_balance() -> None:
+    target = torch.nn.functional.one_hot(torch.tensor([0] * 90 + [1] * 10)).float()
+    none, some, full = (class_weights("binary", target, beta) for beta in (0.0, 0.9, 1.0))
+    by_hand = (1 - 0.9**90) / (1 - 0.9**10)
+    assert float(some[1] / some[0]) == pytest.approx(by_hand, rel=1e-5)
+    assert float(none[1] / none[0]) == 1 < by_hand < float(full[1] / full[0]) == pytest.approx(9)
+
+
+def test_logits_learned_with_an_adjustment_favour_no_class() -> None:
+    """Of labels that nothing explains: without the offset logits are log frequencies, with tau = 1 they are equal."""
+    target = torch.nn.functional.one_hot(torch.tensor([0] * 70 + [1] * 20 + [2] * 10)).float()
+    prior = log_prior("multiclass", target)
+    assert prior.exp().tolist() == pytest.approx([0.7, 0.2, 0.1])
+    for tau in (0.0, 1.0):
+        loss = Criterion("multiclass", torch.ones(3), offset=tau * prior)
+        logits = ((1 - tau) * prior).expand(100, 3).clone().requires_grad_()
+        loss(logits, target).backward()
+        assert logits.grad is not None
+        assert logits.grad.sum(0).abs().max() < 1e-6  # the optimum
+    odds = log_prior("multilabel", torch.tensor([[1.0, NAN], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])).exp()
+    assert odds.tolist() == pytest.approx([1 / 3, 1 / 2])
 
 
 TAUGHT = torch.tensor([[0.9, 0.1], [0.2, 0.8], [NAN, NAN]])

@@ -64,7 +64,11 @@ class TrainConfig:
         batch_size, learning_rate, weight_decay, smoothing: Optimisation (AdamW, one cosine cycle).
         loss_parts: Weight of the fused loss and of each modality's own; one left out weighs nothing.
         pretrained_rate: Learning rate of an encoder that came with weights.
-        class_weights: `balanced` lets every class count alike, `none` leaves frequencies.
+        loss: `cross_entropy`, `focal` (Lin 2017) or `logit_adjusted` (Menon 2021, takes class weights `none`).
+        focal_gamma: How far a focal loss discounts what is already answered well.
+        adjustment: tau of logit adjustment.
+        class_weights: `balanced` lets every class count alike, `effective` nearly so (Cui 2019), `none` leaves frequencies.
+        effective_beta: Of the effective numbers n -> (1 - beta^n) / (1 - beta).
         voxels: Budget of one network input.
         max_tokens: Longest note.
         width: Channels in which modalities meet; a multiple of the 4 attention heads.
@@ -109,7 +113,11 @@ class TrainConfig:
     weight_decay: NotNegative = 0.05
     smoothing: Share = 0.05
     loss_parts: dict[Part, NotNegative] = field(default_factory=_fused_and_each)
-    class_weights: Literal["balanced", "none"] = "balanced"
+    loss: Literal["cross_entropy", "focal", "logit_adjusted"] = "cross_entropy"
+    focal_gamma: NotNegative = 2.0
+    adjustment: Positive = 1.0
+    class_weights: Literal["balanced", "effective", "none"] = "balanced"
+    effective_beta: Annotated[float, Field(ge=0, lt=1)] = 0.999
     voxels: Annotated[int, Field(ge=8**3)] = 64**3
     max_tokens: Annotated[int, Field(ge=8)] = 256
     width: Annotated[int, Field(ge=4, multiple_of=4)] = 128
@@ -206,6 +214,9 @@ def checked(values: dict[str, Any]) -> TrainConfig:
             raise TaskError(msg)
     if config.text_encoder == "huggingface" and config.text_source is None and config.init is None:
         msg = "Expected text_source or init with the text encoder huggingface; got neither. Name a folder or a hub repository."
+        raise TaskError(msg)
+    if config.loss == "logit_adjusted" and config.class_weights != "none":
+        msg = "Expected class_weights none with loss logit_adjusted, which sees to frequencies itself; got both. Leave one out."
         raise TaskError(msg)
     for name, options in config.encoder_options.items():
         _refuse_unknown_options(name, encoders[name], options)

@@ -11,7 +11,7 @@ import torch
 
 from medmm.fusion import Present
 from medmm.heads import Logits
-from medmm.losses import class_weights, distillation_loss, over_parts, total_loss
+from medmm.losses import Criterion, class_weights, distillation_loss, log_prior, over_parts, total_loss
 from medmm.metrics import Scores, decide, point
 from medmm.metrics.thresholds import best_thresholds
 from medmm.model import MultimodalClassifier
@@ -22,7 +22,7 @@ from medmm.training.mixup import draw_share, mixed, partners
 from medmm.training.trainer import Log, Progress, Standing, Trainer, slow_parameters
 from medmm.transforms.augment import Augmenter
 from medmm.transforms.batch import Batch, Preprocessor, Sample
-from medmm.types import FloatArray, OnProgress
+from medmm.types import FloatArray, Kind, OnProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,18 @@ def predict(
     return logits, further
 
 
+def criterion_of(kind: Kind, target: torch.Tensor, config: TrainConfig) -> Criterion:
+    """The loss that a configuration names, with class frequencies of the training targets (n, K)."""
+    beta = {"balanced": 1.0, "effective": config.effective_beta}.get(config.class_weights)
+    return Criterion(
+        kind,
+        torch.ones_like(target[0]) if beta is None else class_weights(kind, target, beta),
+        config.smoothing,
+        config.focal_gamma if config.loss == "focal" else 0.0,
+        config.adjustment * log_prior(kind, target) if config.loss == "logit_adjusted" else None,
+    )
+
+
 class _Supervised:
     """The loss of labelled cases."""
 
@@ -127,9 +139,7 @@ class _Supervised:
         self.model, self.preprocessor, self.train, self.config = model, preprocessor, train, config
         self.target = torch.from_numpy(train.target).float().to(model.device)
         self.further = [torch.from_numpy(target).float().to(model.device) for target in train.further]
-        kind = model.config.kind
-        balanced = config.class_weights == "balanced"
-        self.class_weight = class_weights(kind, self.target) if balanced else torch.ones(train.target.shape[1], device=model.device)
+        self.criterion = criterion_of(model.config.kind, self.target, config)
         self.taught = None if train.taught is None else torch.from_numpy(train.taught).float().to(model.device)
         self.augment: Augmenter | None = None
 
@@ -176,7 +186,7 @@ class _Supervised:
     def _main_loss(self, logits: Logits, chosen: list[int], present: Present) -> torch.Tensor:
         """Of labels, and of the teacher's word where there is one."""
         kind, parts = self.model.config.kind, self.config.loss_parts
-        loss = total_loss(kind, logits, self.target[chosen], present, self.class_weight, parts, self.config.smoothing)
+        loss = total_loss(self.criterion, logits, self.target[chosen], present, parts)
         if self.taught is None:
             return loss
         taught, temperature = self.taught[chosen], self.config.distill_temperature

@@ -271,8 +271,11 @@ class _Run:
         calibrators, thresholds = fit_decisions(self.kind, heldout, split)
         if self.pretrained is not None:
             fitted_on = [*fitted_on, self.pretrained.told(model.config.modalities)]
-        card = render_card(self.out.resolve().name, model.config, fitted_on, sorted(calibrators), model.fusion.numbers())
         prevalence = tuple(float(v) for v in np.nanmean(examples.target, axis=0))
+        frequencies = ", ".join(f"{name} {share:.3g}" for name, share in zip(self.table.labels, prevalence, strict=True))
+        loss = f"Loss {self.config.loss}, class weights {self.config.class_weights}, frequencies here: {frequencies}."
+        told, learned = [*fitted_on, loss], model.fusion.numbers()
+        card = render_card(self.out.resolve().name, model.config, told, sorted(calibrators), learned)
         save_model_folder(self.out, model, preprocessor, calibrators, thresholds, card=card, prevalence=prevalence)
 
     def _record_sides(self, cases: Sequence[Case], sides: Sequence[str], kept: Sequence[Case], samples: CachedSamples) -> Scan:

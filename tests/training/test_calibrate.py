@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.special import softmax
 
+from medmm.inference import Predictor
 from medmm.metrics.recalibration import fit_calibrator
-from medmm.sources.cohort import Case
+from medmm.sources.cohort import Case, read_cohort
+from medmm.training import TrainConfig, train
 from medmm.training.calibrate import Heldout, fit_decisions, write_predictions
 
 LABELS = ("no", "yes")
@@ -105,3 +108,25 @@ def test_the_parts_of_all_folds_return_to_the_order_of_the_cases() -> None:
     assert np.array_equal(joined.target, made.target)
     assert all(np.array_equal(joined.logits[n], made.logits[n]) for n in made.logits)
     assert all(np.array_equal(joined.complete[n], made.complete[n]) for n in made.complete)
+
+
+@pytest.mark.parametrize("loss", ["focal", "logit_adjusted"])
+def test_probabilities_are_near_the_truth_whatever_the_loss_did_to_the_logits(loss: Any, write_cohort: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=400)
+    truth = 1 / (1 + np.exp(2 - 1.5 * x))
+    y, sides = rng.random(400) < truth, np.repeat(["train", "val", "test"], [160, 160, 80])
+    rows = [
+        {"study_id": f"S{i}", "patient_id": f"P{i}", "x": x[i], "label": LABELS[int(y[i])], "split": sides[i]} for i in range(400)
+    ]
+    config = TrainConfig(
+        epochs=8, batch_size=16, width=16, modalities=("tabular",), tabular=("x",), loss=loss, class_weights="none"
+    )
+    path = write_cohort(tmp_path, rows)
+    train(path, tmp_path / "m", config, device="cpu", labels=LABELS, on_scan=lambda _: None)
+    predictor = Predictor.load(tmp_path / "m", "cpu")
+    cases = read_cohort(path, fields=predictor.folder.preprocessor.tabular.fields).with_split("test")  # type: ignore[union-attr]
+    p = np.array([predictor.predict(case.open()).answer.probabilities["yes"] for case in cases])
+    assert np.abs(p - truth[sides == "test"]).mean() < 0.08
+    assert abs(p.mean() - truth[sides == "test"].mean()) < 0.06
+    assert f"Loss {loss}, class weights none, frequencies here: no " in predictor.folder.card
