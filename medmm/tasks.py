@@ -23,7 +23,7 @@ from medmm.losses import classification_loss
 from medmm.types import FloatArray, Kind
 
 _CERTAIN = 30.0  # a logit that stands for a probability of 1
-TaskKind = Kind | Literal["ordinal", "regression"]
+TaskKind = Literal[Kind, "ordinal", "regression"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -245,9 +245,9 @@ def _fault(where: tuple[int | str, ...], message: str, kind: str, given: Any, co
 
 def _keys_at(path: list[str]) -> list[str]:
     """Keys of the record that lies there."""
-    record: Any = TrainConfig()
+    record: Any = TrainConfig
     for step in path:
-        record = getattr(record, step)
+        record = get_args(record)[0] if step.isdigit() else get_type_hints(record)[step]
     return [f.name for f in fields(record)]
 
 

@@ -37,7 +37,9 @@ def test_a_misspelt_part_is_answered_with_the_nearest_before_anything_is_read(wr
     ("wrong", "near"),
     [("loss_parts.txt=1", "text"), ('loss_parts={"fusd": 1}', "fused"), ('modalities=["imgae"]', "image"),
      ('encoder_options={"audo": {}}', "audio"), ("encoder_options.text.dept=2", "depth"), ("precision=bf61", "bf16"),
-     ("class_weights=balancd", "balanced"), ("labels_from=report", "reports"), ('note_sections=["indications"]', "indication")],
+     ("class_weights=balancd", "balanced"), ("loss=focl", "focal"), ("augmentation.image.rotatoin=1", "rotation"),
+     ('tasks=[{"name": "t", "kind": "ordinal", "wieght": 2}]', "weight"), ('tasks=[{"name": "t", "kind": "ordnal"}]', "ordinal"),
+     ("labels_from=report", "reports"), ('note_sections=["indications"]', "indication")],
 )  # fmt: skip
 def test_a_misspelt_word_within_a_choice_is_answered_with_the_nearest(wrong: str, near: str) -> None:
     with pytest.raises(TaskError, match=f"Did you mean {near}\\?"):
@@ -53,6 +55,11 @@ def test_a_key_with_dots_changes_one_value_and_leaves_those_beside_it() -> None:
 def test_a_key_with_dots_into_a_single_value_is_refused() -> None:
     with pytest.raises(TaskError, match="epochs holds one value"):
         config_from({}, ["epochs.image=3"])
+
+
+def test_adjustment_and_class_weights_are_not_both_taken() -> None:
+    with pytest.raises(TaskError, match="class_weights none with loss logit_adjusted"):
+        config_from({}, ["loss=logit_adjusted"])
 
 
 def test_a_record_with_an_unknown_key_is_refused() -> None:
