@@ -19,7 +19,6 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from medmm.errors import MedmmError
 from medmm.metrics.intervals import Interval
 from medmm.sources.cohort import Case
 from medmm.types import AnyArray, FloatArray, Kind
@@ -139,7 +138,7 @@ def scan_cases(
     """
     seen = [case for case, side in zip(cases, sides, strict=True) if side != "test" and case.target is not None]
     asked = list(enumerate(labels))[1 if kind == "binary" else 0 :]
-    notes = [_note(case) for case in seen]
+    notes = [case.note_text() for case in seen]
     alone = [*_words(seen, notes), *_missing(seen, notes, columns), *_columns(seen, columns)]
     told = _giveaways(seen, alone, asked) if seen else []
     contents: dict[Shared, list[Hashable]] = {
@@ -246,7 +245,7 @@ def _repeated(what: Shared, contents: Sequence[Hashable], cases: Sequence[Case],
 
 def _note_digests(cases: Sequence[Case]) -> list[Hashable]:
     """Of the words of each note long enough not to be like another by chance."""
-    notes = [_note(case).casefold().split() for case in cases]
+    notes = [case.note_text().casefold().split() for case in cases]
     return [hashlib.sha256(" ".join(words).encode()).digest() if len(words) >= _LONG_NOTE else None for words in notes]
 
 
@@ -273,11 +272,3 @@ def _digest(paths: Iterable[Path]) -> str:
         with path.open("rb") as file:
             contents.append(hashlib.file_digest(file, "sha256").hexdigest())
     return hashlib.sha256("".join(sorted(contents)).encode()).hexdigest()
-
-
-def _note(case: Case) -> str:
-    try:
-        note = case.read_note()
-    except MedmmError:
-        return ""  # it will be reported when it is read for training
-    return note.text if note else ""

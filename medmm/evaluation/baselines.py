@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from medmm.errors import MedmmError
 from medmm.metrics import decide
 from medmm.metrics.thresholds import best_thresholds
 from medmm.sources.cohort import Case
@@ -138,15 +137,7 @@ def _bag() -> Any:
 
 
 def _words(cases: Sequence[Case]) -> AnyArray:
-    return np.array([_note_of(case) for case in cases], dtype=object)
-
-
-def _note_of(case: Case) -> str:
-    try:
-        note = case.read_note()
-    except MedmmError:
-        return ""  # the network is not given it either
-    return note.text if note else ""
+    return np.array([case.note_text() for case in cases], dtype=object)
 
 
 def _table(columns: Sequence[str], fitted: Sequence[Case], asked: Sequence[Case]) -> tuple[FloatArray, FloatArray]:

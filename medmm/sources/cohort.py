@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medmm.errors import CohortError, InputError, LeakageError
+from medmm.errors import CohortError, InputError, LeakageError, MedmmError
 from medmm.sections import SectionName
 from medmm.sources.dicom.repair import REPAIRS, Repair, as_repairs
 from medmm.sources.opener import Opener, open_study
@@ -93,6 +93,14 @@ class Case:
             return None
         note = read_note(self.note) if isinstance(self.note, Path) else make_note(self.note)
         return replace(note, confidence=self.confidence).keeping(self.sections)
+
+    def note_text(self) -> str:
+        """The text of the note for whoever looks at words alone; empty without one, or when it cannot be read."""
+        try:
+            note = self.read_note()
+        except MedmmError:
+            return ""  # reading the study says why
+        return note.text if note else ""
 
     def read_values(self) -> Values | None:
         """The tabular values alone, None when the cohort has none.

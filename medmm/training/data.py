@@ -190,7 +190,7 @@ def _plan_volume(cases: Sequence[Case], config: TrainConfig, on_progress: OnProg
 
 
 def _make_tokenizer(cases: Sequence[Case], config: TrainConfig) -> NoteTokenizer:
-    notes = [text for case in cases if (text := _note_text(case))]
+    notes = [text for case in cases if (text := case.note_text())]
     if config.read_sections is not None and not notes:
         wanted = " or ".join(name or "no heading" for name in config.read_sections)
         msg = f"Expected notes with text under {wanted}; no training note has any. State note_sections, or leave text out."
@@ -199,11 +199,3 @@ def _make_tokenizer(cases: Sequence[Case], config: TrainConfig) -> NoteTokenizer
         backend, _, longest = read_pretrained(config.text_source)
         return NoteTokenizer(backend, min(config.max_tokens, longest), config.read_sections)
     return NoteTokenizer.trained_on(notes, vocabulary=_VOCABULARY, max_tokens=config.max_tokens, sections=config.read_sections)
-
-
-def _note_text(case: Case) -> str:
-    try:
-        note = case.read_note()
-    except MedmmError:
-        return ""  # it will be reported when it is read for training
-    return note.text if note else ""

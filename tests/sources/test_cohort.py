@@ -318,3 +318,9 @@ def test_a_row_names_the_series_to_read_and_what_may_be_mended(table: Table, ct:
 def test_a_series_or_repair_that_cannot_be_meant_is_refused(table: Table, row: str, saying: str) -> None:
     with pytest.raises(CohortError, match=saying):
         read_cohort(table("study_id,patient_id,image,series,repair", row))
+
+
+def test_the_text_of_a_note_is_that_of_the_sections_that_may_be_read_and_empty_when_it_cannot_be_read(table: Table) -> None:
+    path = table("study_id,patient_id,note", "s,p,INDICATION: Pain. FINDINGS: A mass.", "t,q,absent.txt", "u,r,")
+    assert [c.note_text() for c in read_cohort(path).cases] == ["INDICATION: Pain. FINDINGS: A mass.", "", ""]
+    assert read_cohort(path, sections=("indication",)).cases[0].note_text() == "INDICATION: Pain."
