@@ -64,6 +64,7 @@ class TrainConfig:
         batch_size, learning_rate, weight_decay, smoothing: Optimisation (AdamW, one cosine cycle).
         loss_parts: Weight of the fused loss and of each modality's own; one left out weighs nothing.
         pretrained_rate: Learning rate of an encoder that came with weights.
+        frozen: Modalities whose encoder keeps the weights it begins with.
         loss: `cross_entropy`, `focal` (Lin 2017) or `logit_adjusted` (Menon 2021, takes class weights `none`).
         focal_gamma: How far a focal loss discounts what is already answered well.
         adjustment: tau of logit adjustment.
@@ -110,6 +111,7 @@ class TrainConfig:
     batch_size: Annotated[int, Field(ge=1)] = 8
     learning_rate: Positive = 2e-3
     pretrained_rate: Positive = 5e-5
+    frozen: tuple[Modality, ...] = ()
     weight_decay: NotNegative = 0.05
     smoothing: Share = 0.05
     loss_parts: dict[Part, NotNegative] = field(default_factory=_fused_and_each)

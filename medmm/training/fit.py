@@ -139,6 +139,9 @@ class _Supervised:
         self.model, self.preprocessor, self.train, self.config = model, preprocessor, train, config
         self.target = torch.from_numpy(train.target).float().to(model.device)
         self.further = [torch.from_numpy(target).float().to(model.device) for target in train.further]
+        self.frozen = [encoder for name, encoder in model.encoders.items() if name in config.frozen]
+        for encoder in self.frozen:
+            encoder.requires_grad_(False)
         self.criterion = criterion_of(model.config.kind, self.target, config)
         self.taught = None if train.taught is None else torch.from_numpy(train.taught).float().to(model.device)
         self.augment: Augmenter | None = None
@@ -147,7 +150,9 @@ class _Supervised:
         return len(self.train)
 
     def begin_epoch(self, seed: int) -> None:
-        """Augment from this seed."""
+        """Augment from this seed; frozen encoders neither drop out nor average batches."""
+        for encoder in self.frozen:
+            encoder.eval()
         self.augment = Augmenter(self.preprocessor, self.config.augmentation, seed) if self.config.augment else None
 
     def loss(self, chosen: list[int]) -> torch.Tensor:

@@ -47,7 +47,7 @@ class Objective(Protocol):
         ...
 
     def begin_epoch(self, seed: int) -> None:
-        """Draw what varies from epoch to epoch from this seed."""
+        """Draw what varies from epoch to epoch from this seed; the model is in training mode already."""
         ...
 
     def loss(self, chosen: list[int]) -> torch.Tensor:
@@ -153,8 +153,8 @@ class Trainer(Generic[M]):
         """One pass in random order; returns the mean loss."""
         seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
         torch.manual_seed(seed)
-        self.objective.begin_epoch(seed)
         self.model.train()
+        self.objective.begin_epoch(seed)
         total = 0.0
         for step, chosen in enumerate(torch.randperm(len(self.objective)).tensor_split(self.steps)):
             self._set_learning_rate(epoch * self.steps + step)

@@ -126,6 +126,15 @@ def test_class_weights_let_a_rare_class_count(
     assert (mean_p > 0.4) == recall_of_the_rare  # the notes say nothing: only the weights speak
 
 
+def test_a_frozen_encoder_stays_as_it_was_and_the_rest_learns(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
+    setup = Setup(note_cohort, replace(text_only, frozen=("text",), epochs=2))
+    model, _ = setup.fit(tmp_path / "c", val=False)
+    fresh = setup.model().state_dict()
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, fresh[name])}
+    assert not any(name.startswith("encoders.") for name in changed)
+    assert any(name.startswith("project.") for name in changed)
+
+
 def test_what_a_fusion_reports_of_itself_is_logged(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
     setup = Setup(note_cohort, replace(text_only, fusion="late", epochs=1))
     model, _ = setup.fit(tmp_path / "c")
