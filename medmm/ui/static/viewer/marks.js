@@ -15,7 +15,7 @@ export function drawMarks(pane, state, index) {
   ink.clearRect(0, 0, width, height);
   if (state.crosshair && pane.study.shape.every((n) => n > 1)) drawCrosshair(ink, pane, index, width, height);
   if (pane.study.unit === 'HU') drawScale(ink, pane, height);
-  if (pane.ruler && pane.ruler.slice === index[pane.axes.through]) drawRuler(ink, pane, state);
+  if (pane.ruler && pane.ruler.slice === index[pane.axes.through]) drawRuler(ink, pane);
 }
 
 function drawCrosshair(ink, pane, index, width, height) {
