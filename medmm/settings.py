@@ -43,3 +43,21 @@ class Limits:
 
 
 LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """Upper bounds on what a visitor of the web page hands in beside studies.
+
+    Attributes:
+        cohort_rows: Rows of a cohort.
+        cohort_bytes: Bytes of its table.
+        metrics_bytes: Bytes of a `metrics.json`.
+    """
+
+    cohort_rows: int = 500
+    cohort_bytes: int = 8 << 20
+    metrics_bytes: int = 16 << 20
+
+
+PAGE_LIMITS = PageLimits()

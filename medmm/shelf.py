@@ -66,3 +66,9 @@ def examples() -> list[Example]:
     listing = folder / "examples.json"
     entries = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else []
     return [Example(**{**entry, "path": folder / entry["path"]}) for entry in entries]
+
+
+def example_cohort() -> Path | None:
+    """The table of the example studies that belong to the default model, with what is known to be true of them."""
+    table = _ASSETS / "examples" / "cohort.csv"
+    return table if table.is_file() else None

@@ -11,14 +11,20 @@ from starlette.routing import Route
 
 from medmm.errors import MedmmError
 from medmm.ui import views
+from medmm.ui.batches import BATCH_ROUTE, FILES
 from medmm.ui.blocks import STATIC, GuardedBlocks
 from medmm.ui.pack import read_chunk
 from medmm.ui.page import PACK_ROUTE, Page
 from medmm.ui.speech import label
-from medmm.ui.tabs import about, study
+from medmm.ui.tabs import about, batch, evaluation, study
 from medmm.ui.words import TAGS
 
-TABS = {"tab_study": study.build, "tab_about": about.build}
+TABS = {
+    "tab_study": study.build,
+    "tab_batch": batch.build,
+    "tab_evaluation": evaluation.build,
+    "tab_about": about.build,
+}
 """Key of each tab's name, and what lays it out inside and wires it, given the page and its Blocks."""
 
 _LANGUAGES = ((TAGS["en"], "English"), (TAGS["zh"], "中文"))
@@ -34,9 +40,9 @@ for (const link of element.querySelectorAll('a')) {
 
 def layout(page: Page) -> GuardedBlocks:
     """The page as Blocks."""
-    blocks = GuardedBlocks(
-        "medmm", page.close, ["page.css", "viewer.css"], [_volume_route(page), _viewer_route()], lambda: _be_public(page)
-    )
+    routes = [_volume_route(page), _viewer_route(), _batch_route(page)]
+    styles = ["page.css", "viewer.css", "runs.css", "tabs.css"]
+    blocks = GuardedBlocks("medmm", page.close, styles, routes, lambda: _be_public(page))
     with blocks:
         with gr.Row(elem_classes="mm-head"):
             gr.Markdown("# medmm")
@@ -61,6 +67,7 @@ def _languages() -> str:
 def _wipe(page: Page) -> Any:
     def wipe(request: gr.Request) -> None:
         page.jobs.cancel(str(request.session_hash))
+        page.batches.leave(str(request.session_hash))
         page.sessions.wipe(str(request.session_hash))
 
     return wipe
@@ -93,3 +100,13 @@ def _viewer_route() -> Route:
         return FileResponse(file, media_type="text/javascript") if file else Response(status_code=404)
 
     return Route("/gradio_api/medmm/viewer/{name}", module)
+
+
+def _batch_route(page: Page) -> Route:
+    def file(request: Request) -> Response:
+        name = request.path_params["name"]
+        found = page.batches.behind(request.path_params["token"])
+        path = found.file(name) if found is not None else None
+        return Response(status_code=404) if path is None else FileResponse(path, media_type=FILES[name], filename=name)
+
+    return Route(f"/{BATCH_ROUTE}{{token}}/{{name}}", file)

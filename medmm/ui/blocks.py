@@ -19,6 +19,9 @@ from medmm.ui.speech import IN_BROWSER, Speaker
 
 STATIC = Path(__file__).parent / "static"
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}  # hides, does not protect: every handler is public
+MOST_FILE_MB = 300
+"""Of one upload."""
+
 _FONT, _MONO = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # what the machine has: no font is fetched
 
 _HERE = ("127.0.0.1", "localhost", "::1")
@@ -79,6 +82,15 @@ class GuardedBlocks(gr.Blocks):
         return found
 
 
+def _theme() -> gr.themes.Base:
+    """Gradio's own, with words on buttons and tabs at least 4.5 : 1 against what is behind them."""
+    base = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=_FONT, font_mono=_MONO)
+    return base.set(
+        button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600", button_primary_background_fill_hover_dark="*primary_700",
+    )  # fmt: skip
+
+
 def _settings(styles: Sequence[str], routes: Sequence[BaseRoute]) -> dict[str, Any]:
     """What `launch` must be told, against Gradio's defaults."""
     return {
@@ -92,13 +104,13 @@ def _settings(styles: Sequence[str], routes: Sequence[BaseRoute]) -> dict[str, A
         "pwa": False,
         "ssr_mode": False,
         "show_error": False,
-        "max_file_size": "300mb",
+        "max_file_size": f"{MOST_FILE_MB}mb",
         "max_threads": 16,
         "state_session_capacity": 100,
         "strict_cors": True,
         "allowed_paths": [],
         "i18n": IN_BROWSER,
-        "theme": gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=_FONT, font_mono=_MONO),
+        "theme": _theme(),
         "css_paths": [STATIC / name for name in styles],
         "app_kwargs": {
             "docs_url": None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from statistics import median
 from typing import Any
 
@@ -137,3 +138,23 @@ class Jobs:
                 self._seconds.setdefault(job.kind, deque(maxlen=_REMEMBERED)).append(time.monotonic() - job.began)
             self._moved.notify_all()
         job.done.set()
+
+
+async def watched(job: Job, tell: Callable[[], str]) -> AsyncIterator[str]:
+    """Where a job stands, whenever that changes, until it is done; it is stopped when nobody watches any more.
+
+    Args:
+        job: Under way.
+        tell: Says where it stands.
+    """
+    shown = ""
+    try:
+        while not job.done.is_set():
+            told = tell()
+            if told != shown:
+                yield told
+            shown = told
+            await asyncio.sleep(_POLL)
+    finally:
+        if not job.done.is_set():
+            job.cancel()

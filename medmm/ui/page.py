@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from medmm.errors import MedmmError, ModelError, NoImageError
+from medmm.evaluation.files import METRICS, read_results
+from medmm.results import Results
 from medmm.settings import LIMITS
 from medmm.shelf import DEFAULT_MODEL, examples, find_model, model_names
 from medmm.ui import answer_views, study_views, tasks, views
+from medmm.ui.batches import Batches
 from medmm.ui.jobs import Call, Job, Jobs
 from medmm.ui.lent_gpu import lent_gpu
 from medmm.ui.session import INCOMING, Sessions
@@ -48,6 +51,8 @@ class Page:
         self.reader = Worker(_TASKS, "reader", environment=SINGLE_THREADED)
         self.predictor = Worker(_TASKS, "model")
         self.jobs = Jobs(_answering(self.predictor))
+        self._cohorts = Worker(_TASKS, "batch")
+        self.batches = Batches(self.sessions, self.reader, self._cohorts, self._folder_of, lambda: self.public)
         self.recogniser = os.environ.get("MEDMM_ASR", "")
         self.examples = examples()
         self._about: dict[str, dict[str, Any]] = {}
@@ -179,6 +184,17 @@ class Page:
                 heard |= self.predictor.call("transcribe", _PREDICT_SECONDS, None, **asked)
         return heard
 
+    def check_metrics(self, upload: str) -> Results:
+        """Take an uploaded `metrics.json` over, read it and let it go.
+
+        Raises:
+            MedmmError: If it is too large or not one of this schema version.
+        """
+        with self.sessions.passing() as folder:
+            path = self.sessions.adopt([upload], folder)
+            self.reader.call("check_metrics", _READ_SECONDS, path=str(path), folder=str(folder))
+            return read_results(folder / METRICS)
+
     def ask(
         self, token: str, note: str | None, model: str, session: str, *, confidence: float = 1.0,
         values: Mapping[str, str] | None = None,
@@ -240,6 +256,7 @@ class Page:
         """Stop the helper processes and remove every file."""
         self.reader.close()
         self.predictor.close()
+        self._cohorts.close()
         self.sessions.close()
 
 

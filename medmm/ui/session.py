@@ -98,6 +98,12 @@ class Sessions:
             raise NoImageError(msg)
         return spool.folder
 
+    def touch(self, token: str) -> None:
+        """Count the age of a study from now: it is being worked on."""
+        with self._lock:
+            if token in self._spools:
+                self._spools[token].made = time.monotonic()
+
     def wipe(self, session: str) -> None:
         """Remove everything of one visitor."""
         with self._lock:

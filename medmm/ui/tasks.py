@@ -1,6 +1,6 @@
 """The work behind the page, done in processes of its own: one reads foreign bytes, one holds the model.
 
-Started as `python -m medmm.ui.tasks reader|model` by a `medmm.worker.Worker`. The reader opens each
+Started as `python -m medmm.ui.tasks reader|model|batch` by a `medmm.worker.Worker`. The reader opens each
 study in a child with limits and never imports torch; the model never sees an upload.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from medmm.errors import CorruptError, PhiError
+from medmm.ui.cohort_tasks import check_metrics, predict_cohort, prepare, unpack
 from medmm.worker import Task, serve, tell
 
 if TYPE_CHECKING:
@@ -201,12 +202,17 @@ def _reader() -> dict[str, Task]:
 
     tell_what_is_missing()
     preload()
-    return {"inspect": confined(inspect), "read": confined(read), "hear": confined(hear)}
+    return {"inspect": confined(inspect), "read": confined(read), "hear": confined(hear), "unpack": confined(unpack),
+            "check_metrics": confined(check_metrics)}  # fmt: skip
 
 
 def _model() -> dict[str, Task]:
     return {"warm": warm, "used": used, "predict": predict, "transcribe": transcribe}
 
 
+def _batch() -> dict[str, Task]:
+    return {"prepare": prepare, "predict_cohort": predict_cohort}
+
+
 if __name__ == "__main__":
-    serve({"reader": _reader, "model": _model}[sys.argv[1]])
+    serve({"reader": _reader, "model": _model, "batch": _batch}[sys.argv[1]])

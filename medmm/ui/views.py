@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -29,6 +30,14 @@ def warning_list(warnings: list[dict[str, str]]) -> str:
     """What to know of a study or an answer."""
     items = "".join(f"<li><b>{escape(w['code'])}</b> {escape(w['message'])}</li>" for w in warnings)
     return f'<ul class="mm-warnings" lang="en">{items}</ul>' if items else ""
+
+
+def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table that scrolls by itself; everything in it is HTML already, and the first cell of each row names it."""
+    heads = "".join(f'<th scope="col">{name}</th>' for name in columns)
+    lines = (f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows)
+    inner = f"<caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{caption}"><table class="mm-found">{inner}</table></div>'
 
 
 def readable(label: str) -> str:

@@ -114,6 +114,9 @@ def visitor(chromium: Browser) -> Iterator[Callable[[str], Visit]]:
 
     yield come
     for context in contexts:
+        for page in context.pages:
+            page.evaluate("document.querySelector('#batch-forget:enabled')?.click()")  # cohorts outlive a visit
+            page.wait_for_selector("#batch-forget:enabled", state="detached")
         context.close()
 
 

@@ -22,7 +22,7 @@ def build(page: Page, blocks: gr.Blocks) -> None:
     """Lay the tab out and wire it."""
     models = page.models()
     chosen = gr.Dropdown(models, value=models[0] if models else None, label=label("model"), elem_id="about-model")
-    card = gr.Markdown(elem_id="card")
+    card = gr.Markdown(elem_id="card", elem_classes="mm-card")
     sources, software = gr.HTML(elem_id="sources"), gr.HTML(elem_id="software")
     gr.on([blocks.load, chosen.change], _card(page), chosen, card, api_name="card", **HIDDEN)
     blocks.load(_origins(page), None, [sources, software], api_name="origins", **HIDDEN)
@@ -49,7 +49,7 @@ def _origins(page: Page) -> Any:
 def _sources(page: Page, spoken: Language) -> str:
     """Where the example studies come from, each source once."""
     items = "".join(f"<li>{escape(source)}</li>" for source in dict.fromkeys(e.attribution for e in page.examples))
-    return f'<h3 class="mm-heading">{say(spoken, "about_sources")}</h3><ul>{items}</ul>' if items else ""
+    return f'<h2 class="mm-heading">{say(spoken, "about_sources")}</h2><ul>{items}</ul>' if items else ""
 
 
 def _software(spoken: Language) -> str:
@@ -60,7 +60,7 @@ def _software(spoken: Language) -> str:
     )
     heads = "".join(f'<th scope="col">{say(spoken, key)}</th>' for key in ("about_package", "about_version", "about_licence"))
     return (
-        f'<h3 class="mm-heading">{say(spoken, "about_software")}</h3><p>{say(spoken, "about_ours")}</p>'
+        f'<h2 class="mm-heading">{say(spoken, "about_software")}</h2><p>{say(spoken, "about_ours")}</p>'
         f'<div class="mm-result mm-scroll" tabindex="0" role="region" aria-label="{say(spoken, "about_software")}">'
         f'<table class="mm-table"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -14,14 +15,13 @@ from medmm.settings import LIMITS
 from medmm.sources.dicom.repair import REPAIRS
 from medmm.ui import answer_views, study_views, views
 from medmm.ui.blocks import HIDDEN, STATIC
-from medmm.ui.jobs import Job
+from medmm.ui.jobs import watched
 from medmm.ui.page import Page
 from medmm.ui.speech import label, language
 from medmm.ui.tabs import dictation, values
-from medmm.ui.words import Language, say, viewer_words
+from medmm.ui.words import say, viewer_words
 
 _HELD = 1800  # seconds that the server remembers what a visitor last saw
-_WATCHED = 0.1  # seconds between two looks at work under way
 _QUICK: dict[str, Any] = {"show_progress": "hidden", **HIDDEN}
 
 
@@ -75,7 +75,7 @@ def build(page: Page, blocks: gr.Blocks) -> None:
 def _inputs(page: Page, viewer: gr.HTML, facts: gr.HTML) -> _Parts:
     models = page.models()
     if page.examples:
-        gr.HTML(f'<h3 class="mm-heading">{label("examples")}</h3>')
+        gr.HTML(f'<h2 class="mm-heading">{label("examples")}</h2>')
     with gr.Row(elem_classes="mm-examples"):
         examples = [gr.Button(e.title, size="sm", min_width=0, elem_classes="mm-example") for e in page.examples]
     uploads = [gr.File(label=label("upload"), file_count="multiple", height=150, elem_id="upload")]
@@ -222,7 +222,7 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
             typed = values.only_of(await asyncio.to_thread(page.about, model), cells)
             sure = dictation.confidence_of(note, heard)
             job = page.ask(token, note, model, session, confidence=sure, values=typed)
-            async for told in _watched(page, job, spoken):
+            async for told in watched(job, partial(page.progress, job, spoken)):
                 yield (told, *busy, *kept)
             prediction = job.result()
             html = await asyncio.to_thread(page.answer, prediction, model, spoken)
@@ -243,7 +243,7 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
         try:
             typed = values.only_of(await asyncio.to_thread(page.about, model), cells)
             job = page.ask(token if use_scan else "", note if use_note else "", model, session, values=typed)
-            async for told in _watched(page, job, spoken):
+            async for told in watched(job, partial(page.progress, job, spoken)):
                 yield told
             yield answer_views.compared(base, job.result(), spoken)
         except MedmmError as error:
@@ -261,21 +261,6 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
         [scan.input, words.input, edited.input], what_would_change, asked, moved,
         trigger_mode="always_last", api_name="what_if", **line,
     )  # fmt: skip
-
-
-async def _watched(page: Page, job: Job, spoken: Language) -> AsyncIterator[str]:
-    """Where a job stands, whenever that changes, until it is done; it is stopped when nobody watches any more."""
-    shown = ""
-    try:
-        while not job.done.is_set():
-            told = page.progress(job, spoken)
-            if told != shown:
-                yield told
-            shown = told
-            await asyncio.sleep(_WATCHED)
-    finally:
-        if not job.done.is_set():
-            job.cancel()
 
 
 def _paths(payload: Any) -> list[str] | None:
