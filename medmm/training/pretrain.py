@@ -23,6 +23,7 @@ from medmm.sources.cohort import read_cohort
 from medmm.table import write_csv
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
+from medmm.training.processes import Together
 from medmm.training.run import TensorBoard, claim_run, name_of_cache, read_failures, side_of
 from medmm.training.split import split_unlabelled
 from medmm.training.trainer import Progress, Standing, Trainer, slow_parameters
@@ -125,9 +126,12 @@ def pretrain(
         raise TaskError(msg)
     table = read_cohort(cohort, sections=config.read_sections)
     choices = {"medmm": medmm.__version__, "cohort": table.digest, "aims": asdict(aims), "config": config.to_dict()}
+    computing_on = choose_device(device)
+    together = Together(computing_on)
+    out = together.folder(out)
     claim_run(out, "pretrain.json", choices)
-    if (out / MANIFEST).exists():
-        return PretrainResult(out, 0, 0, read_failures(out), -1)
+    if together.from_first((out / MANIFEST).exists):
+        return PretrainResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
     cases = [c for c in split_unlabelled(table.cases, config.fractions, config.division_seed) if c.images or c.note]
     seen = [c for c in cases if c.split in ("train", "val")]
     preprocessor = plan_preprocessing([c for c in seen if c.split == "train"], config, on_progress)
@@ -138,7 +142,7 @@ def pretrain(
     write_csv(out / "split.csv", ["study_id", "patient_id", "split"],
               [{"study_id": c.study_id, "patient_id": c.patient_id, "split": c.split} for c in cases])  # fmt: skip
     sides = {side: samples.take([i for i, c in enumerate(kept) if c.split == side]) for side in ("train", "val")}
-    network, progress = _fit(out, aims, config, preprocessor, sides, choose_device(device), on_progress)
+    network, progress = _fit(out, aims, config, preprocessor, sides, computing_on, on_progress)
     counts = {"n_train": len(sides["train"]), "n_val": len(sides["val"])}
     about = choices | counts | {"failures": len(failures), "best_epoch": progress.best_epoch, "history": progress.history}
     save_pretrained(out, network, preprocessor, about)

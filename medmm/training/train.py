@@ -29,6 +29,7 @@ from medmm.training.calibrate import Heldout, fit_decisions, heldout_logits, wri
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.fit import Examples, fit
+from medmm.training.processes import Together
 from medmm.training.run import TensorBoard, claim_run, name_of_cache, read_failures, side_of
 from medmm.training.split import folds_of, split_cases
 from medmm.training.teacher import Teacher
@@ -117,16 +118,18 @@ def train(
     if teacher is not None:
         teacher.refuse_other_task(table.kind, table.labels)
     computing_on = choose_device(device)
+    together = Together(computing_on)
+    out, cache = together.folder(out), cache if together.index == 0 else None
     pretrained = load_pretrained(config.init, computing_on) if config.init is not None else None
     claim_run(out, "train.json", {"medmm": medmm.__version__, "cohort": table.digest, "folds": folds, "labels": list(table.labels),
                                   "teacher": teacher.folder.digest if teacher else None,
                                   "init": pretrained.digest if pretrained else None, "config": config.to_dict()})  # fmt: skip
-    if not (out / MANIFEST).exists():
+    if not together.from_first((out / MANIFEST).exists):
         run = _Run(out, config, table, computing_on, cache or out / "cache", on_progress, on_scan, teacher, pretrained, on_epoch)
         cases = tuple(c for c in table.cases if c.target is not None)
         result = run.by_split(cases) if folds is None else run.by_folds(cases, folds)
     else:
-        result = TrainResult(out, 0, 0, read_failures(out), -1)
+        result = TrainResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
     shutil.rmtree(out / "cache", ignore_errors=True)
     for checkpoint in out.glob("checkpoint*.safetensors*"):
         checkpoint.unlink()

@@ -23,6 +23,7 @@ from medmm.disk import replace_bytes
 from medmm.encoders.text import HuggingFace
 from medmm.errors import NonFiniteError
 from medmm.training.config import TrainConfig
+from medmm.training.processes import Together
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -104,6 +105,7 @@ class Trainer(Generic[M]):
         self._average = AveragedModel(model, multi_avg_fn=moving_average, use_buffers=True)
         self.best = _copy(self.averaged)
         self.bf16 = use_bf16(config.precision, self.device)
+        self.together = Together(self.device)
 
     def run(
         self, checkpoint: Path, judge: Callable[[M], Standing] | None, numbers: Callable[[], dict[str, float]],
@@ -121,10 +123,11 @@ class Trainer(Generic[M]):
         Raises:
             NonFiniteError: If the loss stops being a number.
         """
+        self.together.same_file(checkpoint)
         progress = self.resume(checkpoint)
         while progress.epoch < self.config.epochs and not (judge and _exhausted(progress, self.config)):
             row = {"loss/train": self.run_epoch(progress.epoch), "learning_rate": self.learning_rate}
-            standing = judge(self.averaged) if judge else None
+            standing = self.together.from_first(lambda: judge(self.averaged)) if judge else None
             if standing is None or progress.improves(standing.score, standing.loss):
                 progress.best_epoch, self.best = progress.epoch, _copy(self.averaged)
                 if standing is not None:
@@ -153,27 +156,35 @@ class Trainer(Generic[M]):
         """One pass in random order; returns the mean loss."""
         seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
         torch.manual_seed(seed)
+        batches = torch.randperm(len(self.objective)).tensor_split(self.steps)
+        if self.together.index:
+            torch.manual_seed(seed + self.together.index)  # dropout of its own
         self.model.train()
-        self.objective.begin_epoch(seed)
+        self.objective.begin_epoch(seed + self.together.index)
         total = 0.0
-        for step, chosen in enumerate(torch.randperm(len(self.objective)).tensor_split(self.steps)):
+        for step, chosen in enumerate(batches):
             self._set_learning_rate(epoch * self.steps + step)
             total += self._step(chosen.tolist())
         return total / self.steps
 
     def _step(self, chosen: list[int]) -> float:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss = self.objective.loss(chosen)
-        value = float(loss.detach())
+        self.optimizer.zero_grad()
+        mine = self.together.share(chosen)
+        value = self._backward(mine) if mine else 0.0
+        value = self.together.combine(self.model.parameters(), value, len(mine) / len(chosen))
         if not math.isfinite(value):
             msg = "Expected a finite training loss; it became NaN or infinite. Lower the learning rate or use fp32."
             raise NonFiniteError(msg)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
         self.optimizer.step()
         self._average.update_parameters(self.model)
         return value
+
+    def _backward(self, chosen: list[int]) -> float:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            loss = self.objective.loss(chosen)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
 
     def _set_learning_rate(self, step: int) -> None:
         done = step / (self.config.epochs * self.steps)
