@@ -12,7 +12,10 @@ import pytest
 from medmm.training import train
 from medmm.training.config import TrainConfig
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore::medmm.leakage.LeakageWarning"),  # age gives the label away on purpose
+]
 
 
 @pytest.fixture(scope="module")
