@@ -48,3 +48,4 @@ def test_a_model_learns_five_further_tasks_at_once(
     assert all((s["side"]["probabilities"]["left"] > 0.5) == (v > 5) for s, v in zip(said, size, strict=True))
     assert all((s["f"]["probabilities"]["large"] > 0.5) == (v > 5) for s, v in zip(said, size, strict=True))
     assert not any(answer["calibrated"] for s in said for answer in s.values())
+    assert "It also answers, uncalibrated and unmeasured: grade (ordinal), organ (multiclass)" in predictor.folder.card
