@@ -23,6 +23,7 @@ from medmm.cli import (
     privacy,
     space,
     study,
+    transfer,
     tune,
 )
 from medmm.cli.apps import app
@@ -31,7 +32,7 @@ from medmm.errors import MedmmError
 
 __all__ = [
     "ablate", "app", "cohort", "dictation", "distill", "eval_report", "eval_run", "eval_score", "eval_store", "main", "models",
-    "pacs", "pretrain", "privacy", "space", "study", "tune",
+    "pacs", "pretrain", "privacy", "space", "study", "transfer", "tune",
 ]  # fmt: skip
 
 
