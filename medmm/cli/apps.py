@@ -28,3 +28,6 @@ AsrOption = Annotated[
     str | None, typer.Option("--asr", help="Hugging Face speech recogniser (folder or hub name) that writes the recording down.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+WithoutLoginOption = Annotated[
+    bool, typer.Option("--without-login", help="Let other machines in although MEDMM_USERS names nobody who must log in.")
+]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medmm.cli.apps import eval_app
+from medmm.cli.apps import WithoutLoginOption, eval_app
 
 
 @eval_app.command("report")
@@ -31,6 +31,7 @@ def eval_view(
     folder: Annotated[Path, typer.Argument(help="Folder with measured runs below it.")] = Path(),
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 7861,
     host: Annotated[str, typer.Option(help="Address to listen on; anything but this machine must be asked for.")] = "127.0.0.1",
+    without_login: WithoutLoginOption = False,
 ) -> None:
     """Serve a page of the runs under a folder: filtered, side by side, down to the single sample."""
     from medmm.optional import require
@@ -38,4 +39,4 @@ def eval_view(
     require("gradio", "The page of runs", "demo")
     from medmm.ui import serve_view
 
-    serve_view(folder, host=host, port=port)
+    serve_view(folder, host=host, port=port, without_login=without_login)

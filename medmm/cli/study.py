@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from medmm.cli.apps import AsrOption, DeviceOption, JsonOption, ModelOption, OutOption, app
+from medmm.cli.apps import AsrOption, DeviceOption, JsonOption, ModelOption, OutOption, WithoutLoginOption, app
 from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress
 from medmm.cli.dictation import dictated
 from medmm.errors import InputError
@@ -29,6 +29,7 @@ def demo(
     model: ModelOption = None,
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 7860,
     host: Annotated[str, typer.Option(help="Address to listen on; anything but this machine must be asked for.")] = "127.0.0.1",
+    without_login: WithoutLoginOption = False,
 ) -> None:
     """Serve the web page and print its address."""
     from medmm.optional import require
@@ -36,7 +37,7 @@ def demo(
     require("gradio", "The web page", "demo")
     from medmm.ui import serve
 
-    serve(model=model, host=host, port=port)
+    serve(model=model, host=host, port=port, without_login=without_login)
 
 
 @app.command()

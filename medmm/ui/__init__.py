@@ -67,14 +67,14 @@ def build_view(folder: str | Path) -> Any:
     return layout(runs, lambda: shutil.rmtree(scratch, ignore_errors=True))
 
 
-def serve(model: str | None = None, host: str = "127.0.0.1", port: int = 7860) -> None:
+def serve(model: str | None = None, host: str = "127.0.0.1", port: int = 7860, without_login: bool = False) -> None:
     """Build the page and serve it until interrupted; prints its address."""
-    build_app(model).launch(server_name=host, server_port=port)
+    build_app(model).launch(server_name=host, server_port=port, without_login=without_login)
 
 
-def serve_view(folder: Path, host: str = "127.0.0.1", port: int = 7861) -> None:
+def serve_view(folder: Path, host: str = "127.0.0.1", port: int = 7861, without_login: bool = False) -> None:
     """Build the page of measured runs and serve it until interrupted; prints its address."""
-    build_view(folder).launch(server_name=host, server_port=port)
+    build_view(folder).launch(server_name=host, server_port=port, without_login=without_login)
 
 
 def _refuse_unsafe_environment() -> None:

@@ -17,6 +17,7 @@ from medmm.ui.pack import read_chunk
 from medmm.ui.page import PACK_ROUTE, Page
 from medmm.ui.speech import label
 from medmm.ui.tabs import about, batch, evaluation, study
+from medmm.ui.visitor import visitor_of
 from medmm.ui.words import TAGS
 
 TABS = {
@@ -42,7 +43,7 @@ def layout(page: Page) -> GuardedBlocks:
     """The page as Blocks."""
     routes = [_volume_route(page), _viewer_route(), _batch_route(page)]
     styles = ["page.css", "viewer.css", "runs.css", "tabs.css"]
-    blocks = GuardedBlocks("medmm", page.close, styles, routes, lambda: _be_public(page))
+    blocks = GuardedBlocks("medmm", page.close, styles, routes, lambda: _be_public(page), page.sessions.visitors)
     with blocks:
         with gr.Row(elem_classes="mm-head"):
             gr.Markdown("# medmm")
@@ -81,7 +82,8 @@ def _volume_route(page: Page) -> Route:
     def chunk(request: Request) -> Response:
         asked = request.path_params
         try:
-            found = read_chunk(page.sessions.find(asked["token"]), asked["level"], asked["chunk"])
+            folder = page.sessions.find(asked["token"], visitor=visitor_of(request.cookies))
+            found = read_chunk(folder, asked["level"], asked["chunk"])
         except MedmmError:
             found = None
         if found is None:

@@ -144,7 +144,7 @@ class Batches:
             return kept
         token, folder = self._sessions.new(self._owner(session))
         try:
-            self._sessions.adopt([*tables, *archives], folder)
+            self._sessions.adopt([*tables, *archives], folder, session)
             places = [str(folder / INCOMING / f"{i:05d}") for i in range(len(uploads))]
             table, archive = (places[0] if tables else None), (places[-1] if archives else None)
             return self._unpacked(session, token, folder, digest, table, archive)

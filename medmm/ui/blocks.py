@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,26 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from medmm.errors import MedmmError
 from medmm.prediction import DISCLAIMER
+from medmm.ui.connection import tighten
 from medmm.ui.guard import Guard
+from medmm.ui.login import VARIABLE, login_of
+from medmm.ui.rate import RateLimit
 from medmm.ui.speech import IN_BROWSER, Speaker
+from medmm.ui.uploads import MAX_FILE, Uploads
+from medmm.ui.visitor import VisitorCookie, Visitors, visitor_of
 
 STATIC = Path(__file__).parent / "static"
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}  # hides, does not protect: every handler is public
-MOST_FILE_MB = 300
+MOST_FILE_MB = MAX_FILE >> 20
 """Of one upload."""
 
 _FONT, _MONO = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # what the machine has: no font is fetched
 
 _HERE = ("127.0.0.1", "localhost", "::1")
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - behind the Space's proxy
+HOSTS = "MEDMM_HOSTS"
 
 
 class GuardedBlocks(gr.Blocks):
@@ -37,6 +46,7 @@ class GuardedBlocks(gr.Blocks):
         styles: Style sheets among the static files.
         routes: Beside those of Gradio.
         exposed: Called when the page is about to listen to other machines.
+        visitors: Told whose each session and file is.
     """
 
     def __init__(
@@ -46,26 +56,45 @@ class GuardedBlocks(gr.Blocks):
         styles: Sequence[str],
         routes: Sequence[BaseRoute] = (),
         exposed: Callable[[], None] = lambda: None,
+        visitors: Visitors | None = None,
     ) -> None:
         super().__init__(title=title, analytics_enabled=False, delete_cache=(300, 900))
         self._at_end, self._when_exposed = close, exposed
-        self._launch_settings = _settings(styles, routes)
+        self._visitors = visitors or Visitors()
+        uploads = Uploads(Path(os.environ["GRADIO_TEMP_DIR"]), self._visitors)
+        self._launch_settings = _settings(styles, [*routes, *uploads.routes()])
 
     def launch(  # type: ignore[override]  # fewer choices on purpose
-        self, *, server_name: str | None = None, server_port: int | None = None, **more: Any
+        self, *, server_name: str | None = None, server_port: int | None = None, without_login: bool = False, **more: Any
     ) -> Any:
         """Serve until interrupted; prints the address once it answers.
 
         Args:
             server_name: Address to listen on; this machine only, except on a hosted Space.
             server_port: Port.
+            without_login: Whether other machines may use the page without logging in.
             **more: Passed on to Gradio.
+
+        Raises:
+            MedmmError: If other machines are let in and nobody has to log in, unless that was said to be meant.
         """
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that uploads are removed then too
-        address = server_name or (_EVERYWHERE if os.environ.get("SPACE_ID") else _HERE[0])
+        in_space, login = bool(os.environ.get("SPACE_ID")), login_of()
+        address = server_name or (_EVERYWHERE if in_space else _HERE[0])
         if address not in _HERE:
+            if not (in_space or login or without_login):
+                self._at_end()
+                msg = f"Expected users in {VARIABLE} for a page that others can open; found none. Set it, or say --without-login."
+                raise MedmmError(msg)
             self._when_exposed()
+        self._launch_settings["app_kwargs"]["middleware"] = [
+            Middleware(Guard, hosts=_hosts(address)),
+            Middleware(RateLimit),
+            *([login] if login else []),
+            Middleware(VisitorCookie, visitors=self._visitors, framed=in_space),
+            Middleware(Speaker),
+        ]
         hold = not more.pop("prevent_thread_lock", False)
         found = super().launch(
             server_name=address,
@@ -73,6 +102,7 @@ class GuardedBlocks(gr.Blocks):
             prevent_thread_lock=True,
             **(self._launch_settings | more),
         )
+        tighten(self.server)
         print(f"medmm is being served at {self.local_url} - {DISCLAIMER}", flush=True)  # noqa: T201 - the user asked for it
         if hold:
             try:
@@ -80,6 +110,44 @@ class GuardedBlocks(gr.Blocks):
             finally:
                 self._at_end()
         return found
+
+    async def process_api(self, *arguments: Any, **more: Any) -> dict[str, Any]:
+        """Answer an event to the visitor whose session it is; of what goes wrong nothing but its kind is said or logged."""
+        request, session = more.get("request"), more.get("session_hash")
+        visitor = visitor_of(dict(request.cookies)) if isinstance(request, gr.Request) else ""
+        try:
+            if session:
+                self._visitors.meet(session, visitor)
+            answer: dict[str, Any] = await super().process_api(*arguments, **more)
+        except MedmmError as error:
+            raise gr.Error(f"{error.code}: {error.message}", print_exception=False) from None
+        except Exception as error:  # of Gradio or of ours: its words may hold what the visitor sent
+            sys.stderr.write(f"medmm: an event failed with {type(error).__name__}.\n")
+            raise gr.Error(MedmmError.code, print_exception=False) from None
+        for file in _files_in(answer.get("data")):
+            self._visitors.give(file, visitor)
+        return answer
+
+
+def _files_in(answer: Any) -> Iterator[str]:
+    """Paths of the files that an answer hands to its visitor."""
+    if isinstance(answer, dict):
+        if isinstance(path := answer.get("path"), str):
+            yield path
+        answer = list(answer.values())
+    if isinstance(answer, (list, tuple)):
+        for part in answer:
+            yield from _files_in(part)
+
+
+def _hosts(address: str) -> set[str]:
+    """Names the page is known by beside those of this machine; one that begins with a dot stands for all that end so."""
+    named = {name.strip() for name in os.environ.get(HOSTS, "").split(",")} | {os.environ.get("SPACE_HOST", "")}
+    if os.environ.get("SPACE_ID"):
+        named.add(".hf.space")
+    if address not in _HERE:
+        named |= {address, socket.gethostname(), socket.getfqdn()}
+    return named - {""}
 
 
 def _theme() -> gr.themes.Base:
@@ -104,7 +172,7 @@ def _settings(styles: Sequence[str], routes: Sequence[BaseRoute]) -> dict[str, A
         "pwa": False,
         "ssr_mode": False,
         "show_error": False,
-        "max_file_size": f"{MOST_FILE_MB}mb",
+        "max_file_size": MAX_FILE,
         "max_threads": 16,
         "state_session_capacity": 100,
         "strict_cors": True,
@@ -116,7 +184,6 @@ def _settings(styles: Sequence[str], routes: Sequence[BaseRoute]) -> dict[str, A
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
-            "middleware": [Middleware(Guard), Middleware(Speaker)],
             "routes": list(routes),
         },
     }

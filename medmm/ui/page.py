@@ -113,7 +113,7 @@ class Page:
         """
         token, folder = self.sessions.new(session)
         try:
-            self.sessions.adopt(uploads, folder)
+            self.sessions.adopt(uploads, folder, session)
         except MedmmError:
             self.sessions.drop(token)
             raise
@@ -167,8 +167,12 @@ class Page:
         spec = {**found["pack"], "url": PACK_ROUTE + token, "lung": _shows_lung(found["study"])}
         return spec, study_views.study_facts(found["study"], found["warnings"], language), token
 
-    def hear(self, upload: str) -> dict[str, Any]:
+    def hear(self, upload: str, session: str = "") -> dict[str, Any]:
         """Take a recording over, write it down and let it go.
+
+        Args:
+            upload: As the server stored it.
+            session: Of the visitor who sent it.
 
         Returns:
             `seconds`; with a recogniser also `text`, and `confidence` from 0 to 1.
@@ -177,21 +181,25 @@ class Page:
             MedmmError: If it cannot be read, or no word is understood.
         """
         with self.sessions.passing() as folder:
-            path = self.sessions.adopt([upload], folder)
+            path = self.sessions.adopt([upload], folder, session)
             heard = self.reader.call("hear", _READ_SECONDS, path=str(path), folder=str(folder))
             if self.recogniser:
                 asked = {"folder": str(folder), "recogniser": self.recogniser}
                 heard |= self.predictor.call("transcribe", _PREDICT_SECONDS, None, **asked)
         return heard
 
-    def check_metrics(self, upload: str) -> Results:
+    def check_metrics(self, upload: str, session: str = "") -> Results:
         """Take an uploaded `metrics.json` over, read it and let it go.
+
+        Args:
+            upload: As the server stored it.
+            session: Of the visitor who sent it.
 
         Raises:
             MedmmError: If it is too large or not one of this schema version.
         """
         with self.sessions.passing() as folder:
-            path = self.sessions.adopt([upload], folder)
+            path = self.sessions.adopt([upload], folder, session)
             self.reader.call("check_metrics", _READ_SECONDS, path=str(path), folder=str(folder))
             return read_results(folder / METRICS)
 

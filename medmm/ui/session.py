@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medmm.errors import NoImageError
+from medmm.errors import NoImageError, WorkerError
 from medmm.scratch import private_folder
+from medmm.ui.visitor import Visitors
 
 PREFIX = "medmm-page-"
 INCOMING = "incoming"
 """Folder in a study folder with what was uploaded."""
+_SESSIONS = 100
 
 
 @dataclass(slots=True)
@@ -32,9 +34,15 @@ class Sessions:
 
     Args:
         max_age: Seconds after which a study is removed, whoever still looks at it.
+        most: Studies kept at a time.
+
+    Attributes:
+        visitors: Whose each session and upload is.
     """
 
-    def __init__(self, max_age: float = 1800.0) -> None:
+    def __init__(self, max_age: float = 1800.0, most: int = _SESSIONS) -> None:
+        self.visitors = Visitors()
+        self._most = most
         self.root = private_folder(PREFIX)
         self.uploads = self.root / "uploads"
         self.uploads.mkdir()
@@ -45,12 +53,19 @@ class Sessions:
         threading.Thread(target=self._keep_sweeping, daemon=True).start()
 
     def new(self, session: str) -> tuple[str, Path]:
-        """A fresh study folder of this visitor; the earlier one goes. Returns its token and path."""
+        """A fresh study folder of this visitor; the earlier one goes. Returns its token and path.
+
+        Raises:
+            WorkerError: If there are too many visitors.
+        """
         self.sweep()
         self.wipe(session)
         token = secrets.token_urlsafe(24)
         folder = self.root / secrets.token_hex(16)
         with self._lock:
+            if len(self._spools) >= self._most:
+                msg = f"Expected at most {self._most} visitors with a study at a time; there are more. Try again in some minutes."
+                raise WorkerError(msg)
             folder.mkdir(mode=0o700)
             self._spools[token] = _Spool(session, folder)
         return token, folder
@@ -80,12 +95,13 @@ class Sessions:
             self._spools[fresh] = _Spool(session, folder)
         return fresh, folder
 
-    def find(self, token: str, session: str | None = None) -> Path:
+    def find(self, token: str, session: str | None = None, visitor: str | None = None) -> Path:
         """The folder behind a token.
 
         Args:
             token: As returned by `new`.
-            session: When given, the visitor it must belong to.
+            session: When given, the session it must belong to.
+            visitor: When given, the browser it must belong to.
 
         Raises:
             NoImageError: If there is none, it is too old, or it is somebody else's.
@@ -93,7 +109,7 @@ class Sessions:
         self.sweep()
         with self._lock:
             spool = self._spools.get(token)
-        if spool is None or session not in (None, spool.session):
+        if spool is None or session not in (None, spool.session) or visitor not in (None, self.visitors.of_session(spool.session)):
             msg = "Expected the study that was opened before; it has been removed. Open it again."
             raise NoImageError(msg)
         return spool.folder
@@ -144,12 +160,13 @@ class Sessions:
         while not self._closing.wait(self._max_age / 30):
             self.sweep()
 
-    def adopt(self, uploads: list[str], folder: Path) -> Path:
+    def adopt(self, uploads: list[str], folder: Path, session: str = "") -> Path:
         """Move uploaded files into a study folder under numbers, so that no original name stays on disk.
 
         Args:
             uploads: Files as the server stored them.
             folder: Study folder of the visitor.
+            session: Of the visitor; a file that another one sent is none.
 
         Returns:
             What to open: the one file, or the folder of all.
@@ -159,6 +176,8 @@ class Sessions:
         """
         incoming = folder / INCOMING
         try:
+            if any(self.visitors.is_anothers(upload, self.visitors.of_session(session)) for upload in uploads):
+                raise PermissionError
             incoming.mkdir()
             for index, upload in enumerate(map(Path, uploads)):
                 shutil.move(upload, incoming / f"{index:05d}")

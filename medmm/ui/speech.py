@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 import gradio as gr
 
-from medmm.ui.guard import App, Receive, Scope, Send
+from medmm.ui.asgi import App, Receive, Scope, Send
 from medmm.ui.words import TAGS, WORDS, Language, language_of
 
 IN_BROWSER = gr.I18n(en=WORDS["en"], zh=WORDS["zh"])

@@ -17,11 +17,12 @@ from playwright.sync_api import Browser, Page
 
 @dataclass
 class Server:
-    """A running `medmm demo`: its address, its process and the folder its files are in."""
+    """A running `medmm demo`: its address, its process, the folder its files are in, and the file with what it said on stderr."""
 
     url: str
     process: subprocess.Popen[str]
     temp: Path
+    said: Path
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal and wait for the end."""
@@ -79,8 +80,10 @@ def serve() -> Iterator[Callable[..., Server]]:
         environment = os.environ | {"TMPDIR": str(temp), "GRADIO_SERVER_PORT": str(port)}
         words = command or ("-m", "medmm", "demo", "--port", "{port}")
         arguments = [sys.executable, *(word.format(port=port) for word in words)]
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-        started.append(Server(f"http://127.0.0.1:{port}/", process, temp))
+        said = temp.with_suffix(".said")
+        with said.open("a") as errors:
+            process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+        started.append(Server(f"http://127.0.0.1:{port}/", process, temp, said))
         assert process.stdout is not None
         assert any("being served" in line for line in process.stdout), "the page ended without being served"
         return started[-1]

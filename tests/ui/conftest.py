@@ -1,13 +1,18 @@
-"""What tests of the page share: a browser's reading of HTML."""
+"""What tests of the page share: a browser's reading of HTML, and a real server."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 
+import httpx
 import pytest
+import uvicorn
 
 
 @dataclass
@@ -47,3 +52,35 @@ def outline() -> Callable[[str], Outline]:
         return reader.outline
 
     return read
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Any], Callable[[], httpx.Client]]]:
+    """Serve an ASGI application; what comes back makes visitors of it, each with cookies of its own."""
+    ends: list[Callable[[], None]] = []
+
+    def start(app: Any) -> Callable[[], httpx.Client]:
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", ws="none", lifespan="off"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+
+        def end() -> None:
+            server.should_exit = True
+            thread.join(10)
+
+        ends.append(end)
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+        def visitor() -> httpx.Client:
+            client = httpx.Client(base_url=address, timeout=20, trust_env=False)
+            ends.insert(0, client.close)
+            return client
+
+        return visitor
+
+    yield start
+    for end in ends:
+        end()

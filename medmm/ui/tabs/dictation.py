@@ -55,7 +55,7 @@ def _listen(page: Page) -> Any:
             return
         yield gr.skip(), None, views.working(say(spoken, "listening")), gr.skip()
         try:
-            found = page.hear(path)
+            found = page.hear(path, str(request.session_hash))
         except MedmmError as error:
             yield gr.skip(), None, views.failure(error.code, error.message, spoken), None
             return

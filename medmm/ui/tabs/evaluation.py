@@ -105,7 +105,7 @@ def _upload(page: Page, kept: Mapping[str, Measured]) -> Callable[..., tuple[Any
         if not file:
             return (*(gr.skip(),) * 5, None)
         try:
-            results = page.check_metrics(file)
+            results = page.check_metrics(file, str(request.session_hash))
         except MedmmError as error:
             return (gr.skip(), gr.skip(), gr.skip(), views.failure(error.code, error.message, spoken), gr.skip(), None)
         name = title(results, results.split or "-")
