@@ -11,7 +11,7 @@ from medmm.errors import CohortError
 from medmm.evaluation.embedded import embed_cases
 from medmm.evaluation.transfer import measured_cases
 from medmm.metrics.intervals import patient_weights, percentile_interval
-from medmm.metrics.retrieval import hits, ranks
+from medmm.metrics.retrieval import hits_at_k
 from medmm.prediction import DISCLAIMER
 from medmm.pretrained.folder import Pretrained
 from medmm.sources.cohort import Cohort
@@ -100,12 +100,19 @@ def measure_retrieval(
     recall = [_recall(name, k, matrix, patient, replicates, seed) for name, matrix in both.items() for k in ks if k <= n]
     return Retrieval(
         model=pretrained.digest, cohort=table.digest, split=split, n=n, patients=int(patient.max()) + 1, failed=found.failed,
-        recall=tuple(recall), median_rank={name: float(np.median(ranks(matrix))) for name, matrix in both.items()},
+        recall=tuple(recall), median_rank={name: float(np.median(_ranks(matrix))) for name, matrix in both.items()},
     )  # fmt: skip
 
 
 def _recall(direction: Direction, k: int, similarity: FloatArray, patient: IntArray, replicates: int, seed: int) -> Recall:
-    found = hits(similarity, k)
+    found = hits_at_k(similarity, np.arange(len(similarity)), k)
     drawn = np.concatenate([found @ weights / weights.sum(0) for weights in patient_weights(patient, replicates, seed)])
     low, high = percentile_interval(drawn) or (None, None)
     return Recall(direction=direction, k=k, value=float(found.mean()), low=low, high=high, chance=k / len(found))
+
+
+def _ranks(similarity: FloatArray) -> FloatArray:
+    """(n,) place of each query's own among all, from 1; the middle place among equals."""
+    own = np.diag(similarity)[:, None]
+    place: FloatArray = (similarity > own).sum(1) + ((similarity == own).sum(1) + 1) / 2
+    return place
