@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,10 @@ class _Level:
         """The level of these factors of a volume, in chunks of about `_CHUNK_BYTES`."""
         i, j, k = (-(-n // f) for n, f in zip(shape, factors, strict=True))
         return cls(factors, (i, j, k), min(k, max(1, _CHUNK_BYTES // (2 * i * j))))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {"factors": list(self.factors), "shape": list(self.shape), "depth": self.depth}
 
     @property
     def bytes(self) -> int:
@@ -88,7 +92,7 @@ def write_pack(volume: Volume, folder: Path) -> dict[str, Any]:
         "unit": volume.unit,
         "low": int(fitting.min()),
         "high": int(fitting.max()),
-        "levels": [asdict(level) for level in levels],
+        "levels": [level.to_dict() for level in levels],
         "whole": full - 1,
     }
 

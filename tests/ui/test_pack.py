@@ -61,7 +61,7 @@ def test_any_acquisition_is_shown_in_the_same_order_with_its_exact_values(codes:
     assert spec["shape"] == [7, 9, 11]
     assert spec["spacing"] == pytest.approx(SPACING, rel=1e-6)
     assert spec["unit"] == "HU"
-    assert [level["factors"] for level in spec["levels"]] == [(1, 1, 1)]
+    assert [level["factors"] for level in spec["levels"]] == [[1, 1, 1]]
     assert (spec["low"], spec["high"]) == (truth.min(), truth.max())
 
 
@@ -107,7 +107,7 @@ def test_wide_slices_are_averaged_over_blocks(
     assert spec["shape"] == list(shape)
     assert spec["spacing"] == pytest.approx(SPACING)
     level = spec["levels"][spec["whole"]]
-    assert (level["shape"], level["factors"]) == (expected, (*factors, 1))
+    assert (level["shape"], level["factors"]) == ([*expected], [*factors, 1])
     on_screen = shown(truth)
     for row, column in ((0, 0), (expected[1] // 2, expected[0] // 2), (expected[1] - 2, expected[0] - 2)):
         row, column = max(row, 0), max(column, 0)
@@ -121,8 +121,8 @@ def test_a_large_scan_is_seen_coarsely_first_and_exactly_in_the_end(tmp_path: Pa
     rng = np.random.default_rng(8)
     truth = (rng.integers(-1024, 3071, (300, 260, 165)) + 0.25).astype(np.float32)
     spec, whole = packed(volume_of(truth, spacing=SPACING), tmp_path)
-    assert [level["factors"] for level in spec["levels"]] == [(4, 4, 2), (2, 2, 1), (1, 1, 1)]
-    assert [level["shape"] for level in spec["levels"]] == [(75, 65, 83), (150, 130, 165), (300, 260, 165)]
+    assert [level["factors"] for level in spec["levels"]] == [[4, 4, 2], [2, 2, 1], [1, 1, 1]]
+    assert [level["shape"] for level in spec["levels"]] == [[75, 65, 83], [150, 130, 165], [300, 260, 165]]
     on_screen = shown(truth)
     coarse = inflate(tmp_path, spec, 0)
     assert coarse[3, 5, 7] == pytest.approx(on_screen[6:8, 20:24, 28:32].mean(), abs=1)
@@ -134,7 +134,7 @@ def test_a_large_scan_is_seen_coarsely_first_and_exactly_in_the_end(tmp_path: Pa
 def test_a_scan_too_long_for_a_browser_is_averaged_along_its_length_too(tmp_path: Path) -> None:
     truth = np.random.default_rng(8).integers(-1024, 3071, (256, 256, 643)).astype(np.int16)
     spec, whole = packed(volume_of(truth), tmp_path)
-    assert [level["factors"] for level in spec["levels"]] == [(2, 2, 6), (1, 1, 2), (1, 1, 1)]
+    assert [level["factors"] for level in spec["levels"]] == [[2, 2, 6], [1, 1, 2], [1, 1, 1]]
     on_screen = shown(truth)
     assert whole[100, 8, 7] == np.rint(on_screen[200:202, 8, 7].mean())
     assert whole[321, 8, 7] == on_screen[642, 8, 7]
