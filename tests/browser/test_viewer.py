@@ -254,8 +254,10 @@ def test_an_overlay_on_a_grid_of_its_own_lies_where_its_affine_says(viewer: Any,
     assert viewer.page.locator(".mm-colours").first.is_hidden()
 
 
-def test_two_studies_side_by_side_scroll_together_in_millimetres(viewer: Any, visitor: Any, server: Any, tmp_path: Path) -> None:
-    other = visitor(server.url)
+def test_two_studies_side_by_side_scroll_together_in_millimetres(viewer: Any, server: Any, tmp_path: Path) -> None:
+    other = type(viewer)(viewer.page.context.new_page())  # of the same browser: a study is its visitor's
+    other.page.goto(server.url)
+    other.page.wait_for_selector("#run")
     halved = np.ascontiguousarray(ON_SCREEN[::2])  # the same patient in slices of twice the distance
     other.upload(save(halved, tmp_path / "prior.nii.gz", (1.5, 1.0, 6.0)))
     other.wait_for_scan()
