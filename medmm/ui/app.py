@@ -107,7 +107,7 @@ def _viewer_route() -> Route:
 def _batch_route(page: Page) -> Route:
     def file(request: Request) -> Response:
         name = request.path_params["name"]
-        found = page.batches.behind(request.path_params["token"])
+        found = page.batches.behind(request.path_params["token"], visitor_of(request.cookies))
         path = found.file(name) if found is not None else None
         return Response(status_code=404) if path is None else FileResponse(path, media_type=FILES[name], filename=name)
 

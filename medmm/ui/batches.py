@@ -38,6 +38,7 @@ class Batch:
         folder: The folder.
         digest: SHA-256 of what was uploaded.
         rows, labelled: Of its table.
+        visitor: Browser it belongs to.
         model: Name of the model last asked; empty before.
         done: Studies predicted by it, of `total`.
         results: What each model's finished run came to, by its name.
@@ -48,6 +49,7 @@ class Batch:
     digest: str
     rows: int
     labelled: int
+    visitor: str
     model: str = ""
     done: int = 0
     total: int = 0
@@ -78,7 +80,8 @@ class Batch:
 class Batches:
     """All cohorts of one server.
 
-    A browser tab holds a random ticket, which survives its reload; a cohort belongs to the ticket, not to the visit.
+    A browser tab holds a random ticket, which survives its reload; a cohort belongs to the ticket, not to the visit, and
+    is shown to the browser it came from alone.
 
     Args:
         sessions: Where private folders come from.
@@ -106,7 +109,7 @@ class Batches:
         """The cohort kept for a visit, None when there is none any more."""
         owner = self._owner(session)
         batch = self._batches.get(owner)
-        if batch is None:
+        if batch is None or batch.visitor != self._sessions.visitors.of_session(session):
             return None
         try:
             self._sessions.find(batch.token, owner)
@@ -116,9 +119,10 @@ class Batches:
         self.keep(batch)
         return batch
 
-    def behind(self, token: str) -> Batch | None:
-        """The cohort of a folder's token."""
-        return next((b for b in list(self._batches.values()) if secrets.compare_digest(b.token.encode(), token.encode())), None)
+    def behind(self, token: str, visitor: str) -> Batch | None:
+        """The cohort of a folder's token, None when there is none or it is another browser's."""
+        mine = [batch for batch in list(self._batches.values()) if batch.visitor == visitor]
+        return next((batch for batch in mine if secrets.compare_digest(batch.token.encode(), token.encode())), None)
 
     def take(self, uploads: Sequence[str], session: str) -> Batch:
         """Take uploaded files over as the visit's cohort; the one that is kept already when they are the same.
@@ -171,7 +175,7 @@ class Batches:
         for upload in (folder / INCOMING).glob("*"):
             upload.unlink()
         threading.Thread(target=self._prepare, daemon=True).start()
-        batch = Batch(token, folder, digest, found["rows"], found["labelled"])
+        batch = Batch(token, folder, digest, found["rows"], found["labelled"], self._sessions.visitors.of_session(session))
         self._batches = {owner: b for owner, b in self._batches.items() if b.folder.exists()} | {self._owner(session): batch}
         return batch
 

@@ -73,12 +73,15 @@ def test_a_cohort_is_stopped_gone_on_with_after_a_reload_and_removed(page: Page)
         "predictions.csv", "metrics.json", "report.html", "failures.csv",
     }  # fmt: skip
     assert batch.file("predictions.sqlite") is None
-    assert batches.behind(batch.token) is batch
+    assert batches.behind(batch.token, "") is batch
+    page.sessions.visitors.meet("thief", "v" * 32)  # another browser, which has learned ticket and token
+    assert batches.greet("thief", TICKET) is None
+    assert batches.behind(batch.token, "v" * 32) is None
     assert "4 of 4" in standing(batch, "en")
 
     batches.forget("after")
     assert not batch.folder.exists()
-    assert batches.behind(batch.token) is None
+    assert batches.behind(batch.token, "") is None
     with pytest.raises(CohortError, match="Upload"):
         batches.start("after", "sts51")
 
