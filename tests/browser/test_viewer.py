@@ -261,6 +261,7 @@ def test_two_studies_side_by_side_scroll_together_in_millimetres(viewer: Any, se
     halved = np.ascontiguousarray(ON_SCREEN[::2])  # the same patient in slices of twice the distance
     other.upload(save(halved, tmp_path / "prior.nii.gz", (1.5, 1.0, 6.0)))
     other.wait_for_scan()
+    viewer.page.bring_to_front()  # a page behind another is not drawn
     reopen(viewer, [spec_of(viewer), spec_of(other) | {"title": "prior"}])
     viewer.page.select_option(".mm-plane", "compare")
     viewer.page.focus(".mm-canvas")

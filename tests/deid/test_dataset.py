@@ -13,7 +13,7 @@ from typing import Any
 import pydicom
 import pytest
 from dicomanonymizer.simpledicomanonymizer import anonymize_dataset, initialize_actions
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
@@ -77,6 +77,7 @@ def test_a_random_identifier_in_any_attribute_of_the_table_does_not_survive(
         setattr(holder, keyword, Sequence([item]))
         holder = item
     token = _plant(holder, tag, vr, token)
+    assume(token not in to_bytes(cleaned(saved(slice_of()))))  # MONOCHROME2, ANONYMIZED: words of every result
     content = saved(dataset)
     assert token in content
     for policy in (Policy(), Policy(dates="shift")):

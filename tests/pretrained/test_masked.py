@@ -45,7 +45,7 @@ def images_of(count: int, shape: tuple[int, int, int] = (20, 24, 16)) -> Batch:
 
 @pytest.mark.parametrize("encoder", sorted(SMALL))
 def test_every_image_encoder_learns_by_filling_in(encoder: str) -> None:
-    assert set(SMALL) == set(ENCODERS["image"])
+    assert set(SMALL) == set(ENCODERS["image"]) - {"merlin"}  # which comes with weights and a grid of its own
     network, batch = imaging(encoder), images_of(2)
     loss = network(batch)["masked_image"]
     loss.backward()

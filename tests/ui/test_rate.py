@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -41,7 +42,8 @@ def ask(limit: RateLimit, path: str = "/upload", client: str = "10.0.0.1", metho
         return {}
 
     scope = {"type": "http", "method": method, "path": path, "client": (client, 1)}
-    asyncio.run(limit(scope, receive, send))
+    with ThreadPoolExecutor(1) as apart:  # another test of this process may have left a loop running in its thread
+        apart.submit(asyncio.run, limit(scope, receive, send)).result()
     return sent[0]["status"], dict(sent[0]["headers"])
 
 
