@@ -67,6 +67,7 @@ def test_an_uploaded_zip_is_read_answered_and_leaves_nothing_behind(
 ) -> None:
     mine = tmp_path / "CANARY_NAME.zip"
     mine.write_bytes(patient_zip.read_bytes())
+    of_others = set(server.files())
     visit.upload(mine)
     visit.wait_for_scan()
     uploaded = mine.stat().st_size
@@ -84,9 +85,9 @@ def test_an_uploaded_zip_is_read_answered_and_leaves_nothing_behind(
     assert visit.console == []
     visit.page.context.close()
     deadline = time.monotonic() + 30
-    while server.files() and time.monotonic() < deadline:
+    while set(server.files()) - of_others and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert [(f.name, f.stat().st_size, f.read_bytes()[:60]) for f in server.files()] == []
+    assert [(f.name, f.stat().st_size) for f in server.files() if f not in of_others] == []
 
 
 def test_only_a_note_is_answered_and_said_to_be_alone(visit: Any) -> None:
