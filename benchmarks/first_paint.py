@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def main() -> None:
         serving("-m", "medmm", "demo", "--port", "{port}") as ours,
         sync_playwright() as tool,
     ):
-        browser = tool.chromium.launch(executable_path=os.environ.get("CHROMIUM"), args=["--no-sandbox", "--disable-gpu"])
+        browser = tool.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
         found = [(visit(browser, empty), visit(browser, ours)) for _ in range(visits + WARM_UP)][WARM_UP:]
         browser.close()
     for name in found[0][0]:
