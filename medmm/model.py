@@ -9,6 +9,7 @@ Any modality may be missing, in training and in use.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Generic, Literal, TypeVar
@@ -32,6 +33,8 @@ from medmm.transforms.volume import VolumeRecipe
 from medmm.types import MODALITIES, Kind, Modality
 
 Recipe = TypeVar("Recipe")
+Config = TypeVar("Config")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +109,40 @@ class ModelConfig:
         Raises:
             ModelError: If a key is unknown or a value does not fit.
         """
-        try:
-            return _CONFIG.validate_python(content)
-        except ValidationError as error:
-            where = "; ".join(".".join(str(p) for p in e["loc"]) + f" ({e['type']})" for e in error.errors()[:5])
-            msg = f"Expected a model configuration of this version; these entries do not fit: {where}."
-            raise ModelError(msg) from None
+        return rebuilt(_CONFIG, content, "model")
 
 
 _CONFIG = TypeAdapter(ModelConfig)
+
+
+def rebuilt(adapter: TypeAdapter[Config], content: Any, what: str) -> Config:
+    """A stored configuration; `what` it is of, for the message.
+
+    Raises:
+        ModelError: If a key is unknown or a value does not fit.
+    """
+    try:
+        return adapter.validate_python(content)
+    except ValidationError as error:
+        where = "; ".join(".".join(str(p) for p in e["loc"]) + f" ({e['type']})" for e in error.errors()[:5])
+        msg = f"Expected a {what} configuration of this version; these entries do not fit: {where}."
+        raise ModelError(msg) from None
+
+
+def network_of(build: Callable[[Config], Network], config: Config) -> Network:
+    """The network of a stored configuration.
+
+    Raises:
+        ModelError: If a plug-in it was made with is not installed, or its options fit no network.
+    """
+    try:
+        return build(config)
+    except KeyError as error:
+        msg = f"{error.args[0]} The model was made with a plug-in that is not installed."
+        raise ModelError(msg) from None
+    except Exception:  # foreign options: every layer refuses in its own way
+        msg = "Expected options that fit the encoders and the fusion; the network cannot be built from these."
+        raise ModelError(msg) from None
 
 
 class MultimodalClassifier(nn.Module):

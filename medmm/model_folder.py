@@ -26,7 +26,7 @@ from medmm.disk import replace_bytes
 from medmm.errors import ModelError, PredictionsError
 from medmm.geometry import Grid
 from medmm.metrics.recalibration import Calibrator
-from medmm.model import ModelConfig, MultimodalClassifier
+from medmm.model import ModelConfig, MultimodalClassifier, network_of
 from medmm.results import Results
 from medmm.sections import Section, SectionName
 from medmm.study import Note, Quantity, Recording, Study, Values, Volume
@@ -140,7 +140,7 @@ def load_model_folder(folder: str | Path, device: torch.device) -> ModelFolder:
     digest = check_manifest(folder, _REQUIRED, _OPTIONAL)
     content = _read_json(folder / "config.json")
     config = read_config(content)
-    model = _build(config)
+    model = network_of(MultimodalClassifier, config)
     load_weights(model, folder / "model.safetensors")
     model.to(device).eval()
     preprocessor = _read_preprocessor(folder, config)
@@ -239,17 +239,6 @@ def _with_text_recipe(model: Any) -> Any:
         return {**model, "text": {**text, "recipe": recipe, "options": options} if model["text"] else None}
     except (AttributeError, KeyError, TypeError, ValueError):
         return model  # what is wrong with it is told when it is checked
-
-
-def _build(config: ModelConfig) -> MultimodalClassifier:
-    try:
-        return MultimodalClassifier(config)
-    except KeyError as error:
-        msg = f"{error.args[0]} The model was made with a plug-in that is not installed."
-        raise ModelError(msg) from None
-    except Exception:  # foreign options: every layer refuses in its own way
-        msg = "Expected options that fit the encoders and the fusion; the network cannot be built from these."
-        raise ModelError(msg) from None
 
 
 def _read_preprocessor(folder: Path, config: ModelConfig) -> Preprocessor:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
-from medmm.errors import ModelError
-from medmm.model import Side
+from medmm.model import Side, rebuilt
 from medmm.transforms.text import TextRecipe
 from medmm.transforms.volume import VolumeRecipe
 from medmm.types import Modality
@@ -59,12 +58,7 @@ class PretrainedConfig:
         Raises:
             ModelError: If a key is unknown or a value does not fit.
         """
-        try:
-            return _CONFIG.validate_python(content)
-        except ValidationError as error:
-            where = "; ".join(".".join(str(p) for p in e["loc"]) + f" ({e['type']})" for e in error.errors()[:5])
-            msg = f"Expected a pretraining configuration of this version; these entries do not fit: {where}."
-            raise ModelError(msg) from None
+        return rebuilt(_CONFIG, content, "pretraining")
 
 
 _CONFIG = TypeAdapter(PretrainedConfig)

@@ -21,7 +21,7 @@ import torch
 from medmm.disk import replace_bytes
 from medmm.encoders.volumes import OverVolumes
 from medmm.errors import ModelError, TaskError
-from medmm.model import MultimodalClassifier
+from medmm.model import MultimodalClassifier, network_of
 from medmm.pretrained.config import PretrainedConfig
 from medmm.pretrained.network import PretrainedNetwork
 from medmm.transforms.batch import Preprocessor
@@ -120,20 +120,12 @@ def load_pretrained(folder: str | Path, device: torch.device) -> Pretrained:
     if about.get("format") != FORMAT:
         msg = f"Expected pretrained folder format {FORMAT}; got {about.get('format')!r}. Use the medmm version that wrote it."
         raise ModelError(msg)
-    network = _build(PretrainedConfig.from_dict(about["network"]))
+    network = network_of(PretrainedNetwork, PretrainedConfig.from_dict(about["network"]))
     load_weights(network, folder / "weights.safetensors")
     with (folder / "split.csv").open(newline="", encoding="utf-8") as file:
         patients = frozenset(row["patient_id"] for row in csv.DictReader(file) if row["split"] != "test")
     preprocessor = _read_preprocessor(folder, network.config)
     return Pretrained(network.to(device).eval(), preprocessor, patients, about, digest)
-
-
-def _build(config: PretrainedConfig) -> PretrainedNetwork:
-    try:
-        return PretrainedNetwork(config)
-    except KeyError as error:
-        msg = f"{error.args[0]} These encoders were made with a plug-in that is not installed."
-        raise ModelError(msg) from None
 
 
 def _read_preprocessor(folder: Path, config: PretrainedConfig) -> Preprocessor:
