@@ -96,15 +96,6 @@ class Page:
         told = f'<p class="mm-muted" lang="en">{escape(example.truth)} {escape(example.attribution)}</p>'
         return (viewer, facts + told, token), example.note, example.model if example.model in self._models else self.models()[0]
 
-    def open_upload(self, uploads: list[str] | None, session: str, language: Language = "en") -> Opened:
-        """Viewer, facts and token of uploaded files, which are removed from where the server put them."""
-        if not uploads:
-            return None, "", ""
-        try:
-            return self.read(self.take(uploads, session), session, language)
-        except MedmmError as error:
-            return None, views.failure(error.code, error.message, language), ""
-
     def take(self, uploads: list[str], session: str) -> str:
         """Take over uploaded files as this visitor's study, in place of the one before; returns its token.
 
@@ -228,13 +219,6 @@ class Page:
     def progress(self, job: Job, language: Language = "en") -> str:
         """Where an answer stands, as HTML."""
         return answer_views.progress(job.phase, self.jobs.place(job), self.jobs.seconds_left(job), language)
-
-    def run(self, token: str, note: str | None, model: str, session: str, language: Language = "en") -> str:
-        """The answer as HTML, waited for."""
-        try:
-            return self.answer(self.ask(token, note, model, session).result(), model, language)
-        except MedmmError as error:
-            return views.failure(error.code, error.message, language)
 
     def answer(self, prediction: dict[str, Any], model: str, language: Language = "en") -> str:
         """An answer as HTML, with what can be taken away.

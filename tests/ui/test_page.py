@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from medmm.errors import ModelError
+from medmm.errors import MedmmError, ModelError
 from medmm.shelf import DEFAULT_MODEL, examples, find_model, model_names
-from medmm.ui.page import PACK_ROUTE, Page
+from medmm.ui import views
+from medmm.ui.page import PACK_ROUTE, Opened, Page
 
 NOTE = "59-year-old male with a soft-tissue sarcoma of the left thigh. Grade: high."
 NAME = "SECRET^Patient 1970"
@@ -48,6 +49,22 @@ def left_on_disk(page: Page) -> list[Path]:
     return [p for p in page.sessions.root.rglob("*") if p != page.sessions.uploads]
 
 
+def opened(page: Page, uploads: list[str], session: str) -> Opened:
+    """What a visitor gets who uploads these; a refusal as the page words it."""
+    try:
+        return page.read(page.take(uploads, session), session)
+    except MedmmError as error:
+        return None, views.failure(error.code, error.message), ""
+
+
+def asked(page: Page, token: str, note: str | None, model: str, session: str) -> str:
+    """The answer that a visitor waits for, or the refusal, as HTML."""
+    try:
+        return page.answer(page.ask(token, note, model, session).result(), model)
+    except MedmmError as error:
+        return views.failure(error.code, error.message)
+
+
 def code_in(html: str) -> str:
     """The error code of a failure; empty when it is none."""
     found = re.search(r"\bE_[A-Z_]+\b", html)
@@ -65,7 +82,7 @@ def test_every_example_opens_and_is_answered(page: Page, outline: Outlined, inde
     told = outline(facts).text
     assert example.attribution in told
     assert example.truth in told
-    result = page.run(token, note, model, "anna")
+    result = asked(page, token, note, model, "anna")
     assert code_in(result) == ""
     labels = page.about(model)["labels"]
     shown = [float(p) for p in re.findall(r"width:([\d.]+)%", result)]
@@ -77,7 +94,7 @@ def test_every_example_opens_and_is_answered(page: Page, outline: Outlined, inde
 
 def test_an_upload_is_answered_and_gone_from_where_the_server_put_it(page: Page, store: Any, patient_zip: Path) -> None:
     upload = store(patient_zip.read_bytes(), f"{NAME}.zip")
-    spec, facts, token = page.open_upload([upload], "anna")
+    spec, facts, token = opened(page, [upload], "anna")
     assert spec is not None
     assert "SECRET" not in facts + str(spec)
     assert list(page.sessions.uploads.iterdir()) == []
@@ -92,7 +109,7 @@ def test_an_upload_is_answered_and_gone_from_where_the_server_put_it(page: Page,
 def test_files_of_a_series_uploaded_together_are_one_study(page: Page, store: Any, patient_zip: Path) -> None:
     with zipfile.ZipFile(patient_zip) as archive:
         uploads = [store(archive.read(name), Path(name).name) for name in archive.namelist()]
-    spec, facts, _ = page.open_upload(uploads, "anna")
+    spec, facts, _ = opened(page, uploads, "anna")
     assert code_in(facts) == ""
     assert spec is not None
     assert spec["shape"][2] == len(uploads)
@@ -114,7 +131,7 @@ def test_files_of_a_series_uploaded_together_are_one_study(page: Page, store: An
 def test_an_unreadable_upload_is_refused_by_code_and_leaves_nothing(
     page: Page, store: Any, outline: Outlined, content: bytes, code: str | None
 ) -> None:
-    spec, html, token = page.open_upload([store(content)], "anna")
+    spec, html, token = opened(page, [store(content)], "anna")
     assert (spec, token) == (None, "")
     assert code_in(html) == code if code else code_in(html) not in ("", "E_INTERNAL")
     assert "SECRET" not in html
@@ -125,38 +142,33 @@ def test_an_unreadable_upload_is_refused_by_code_and_leaves_nothing(
 
 def test_a_refused_upload_replaces_the_study_before_it(page: Page, store: Any) -> None:
     (_, _, token), *_ = page.open_example(0, "anna")
-    page.open_upload([store(b"text")], "anna")
-    assert code_in(page.run(token, NOTE, DEFAULT_MODEL, "anna")) == "E_NO_IMAGE"
+    opened(page, [store(b"text")], "anna")
+    assert code_in(asked(page, token, NOTE, DEFAULT_MODEL, "anna")) == "E_NO_IMAGE"
     assert left_on_disk(page) == []
 
 
 def test_an_upload_that_is_gone_is_refused_by_code(page: Page, store: Any, patient_zip: Path) -> None:
     upload = store(patient_zip.read_bytes())
     shutil.rmtree(Path(upload).parent)
-    spec, html, token = page.open_upload([upload], "anna")
+    spec, html, token = opened(page, [upload], "anna")
     assert (spec, code_in(html), token) == (None, "E_NO_IMAGE", "")
     assert "SECRET" not in html
     assert left_on_disk(page) == []
 
 
-@pytest.mark.parametrize("nothing", [None, []])
-def test_no_upload_opens_nothing(page: Page, nothing: Any) -> None:
-    assert page.open_upload(nothing, "anna") == (None, "", "")
-
-
 def test_a_study_is_only_for_the_visitor_who_opened_it(page: Page) -> None:
     (_, _, token), note, model = page.open_example(0, "anna")
-    assert code_in(page.run(token, note, model, "ben")) == "E_NO_IMAGE"
-    assert code_in(page.run(token, note, model, "anna")) == ""
+    assert code_in(asked(page, token, note, model, "ben")) == "E_NO_IMAGE"
+    assert code_in(asked(page, token, note, model, "anna")) == ""
     page.sessions.wipe("anna")
-    assert code_in(page.run(token, note, model, "anna")) == "E_NO_IMAGE"
+    assert code_in(asked(page, token, note, model, "anna")) == "E_NO_IMAGE"
 
 
 def test_a_note_alone_and_a_scan_alone_are_answered_and_say_what_is_missing(page: Page) -> None:
-    assert "W_NO_IMAGE" in page.run("", NOTE, DEFAULT_MODEL, "anna")
+    assert "W_NO_IMAGE" in asked(page, "", NOTE, DEFAULT_MODEL, "anna")
     (_, _, token), *_ = page.open_example(0, "anna")
     for nothing in ("", "  \n", None):
-        assert "W_NO_TEXT" in page.run(token, nothing, DEFAULT_MODEL, "anna")
+        assert "W_NO_TEXT" in asked(page, token, nothing, DEFAULT_MODEL, "anna")
     page.sessions.wipe("anna")
 
 
@@ -173,21 +185,21 @@ def test_a_note_alone_and_a_scan_alone_are_answered_and_say_what_is_missing(page
     ],
 )
 def test_what_cannot_be_answered_is_refused_by_code(page: Page, note: str, model: Any, code: str) -> None:
-    html = page.run("", note, model, "anna")
+    html = asked(page, "", note, model, "anna")
     assert code_in(html) == code
     assert "SECRET" not in html
 
 
 def test_a_note_is_never_written_to_disk(page: Page) -> None:
     (_, _, token), *_ = page.open_example(0, "anna")
-    page.run(token, "SECRETNOTE sarcoma of the thigh", DEFAULT_MODEL, "anna")
+    asked(page, token, "SECRETNOTE sarcoma of the thigh", DEFAULT_MODEL, "anna")
     assert not [f for f in page.sessions.root.rglob("*") if f.is_file() and b"SECRETNOTE" in f.read_bytes()]
     page.sessions.wipe("anna")
 
 
 def test_a_hostile_note_does_not_become_markup(page: Page, outline: Outlined) -> None:
     note = '<img src=x onerror="alert(1)"> </div><script>alert(2)</script> sarcoma ' * 100
-    html = page.run("", note, DEFAULT_MODEL, "anna")
+    html = asked(page, "", note, DEFAULT_MODEL, "anna")
     assert "W_NOTE_CUT" in html
     assert not {"img", "script"} & {tag[0] for tag in outline(html).tags}
 
@@ -232,7 +244,7 @@ def test_close_leaves_no_folder_and_no_process(alive: Callable[[int], bool]) -> 
     page.close()
     assert not page.sessions.root.exists()
     assert [alive(pid) for pid in pids] == [False, False]
-    assert code_in(page.run("", NOTE, "phantom", "anna")) == "E_WORKER"
+    assert code_in(asked(page, "", NOTE, "phantom", "anna")) == "E_WORKER"
 
 
 def test_a_model_folder_is_called_by_its_name(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import string
+from pathlib import Path
 
 import pytest
 
+import medmm
+from medmm import errors
 from medmm.prediction import DISCLAIMER
 from medmm.ui.words import TAGS, WORDS, language_of, say
 
@@ -53,3 +57,28 @@ def test_the_disclaimer_is_the_one_of_every_other_output() -> None:
 )
 def test_the_language_is_the_chosen_one_else_the_best_liked(asked: str | None, accepted: str | None, spoken: str) -> None:
     assert language_of(asked, accepted) == spoken
+
+
+PACKAGE = Path(medmm.__file__).parent
+
+
+def sources(folder: Path, kind: str) -> str:
+    return "\n".join(f.read_text(encoding="utf-8") for f in folder.rglob(kind) if "words" not in f.parts)
+
+
+def said_by(code: str, quote: str = "\"'`") -> re.Pattern[str]:
+    """Keys that stand in a program: in quotes, as `words.key` or `key:`, or put together as `column_{name}`."""
+    plain = set(re.findall(rf"[{quote}](\w+)[{quote}]|words\.(\w+)|\b(\w+): \[", code))
+    parts = set(re.findall(rf"[{quote}](\w*)\$?{{\w+}}(\w*)[{quote}]", code))
+    patterns = [re.escape(name) for found in plain for name in found if name]
+    return re.compile("|".join([*patterns, *(rf"{a}\w*{b}" for a, b in parts if a.endswith("_") or b.startswith("_"))]))
+
+
+def test_every_sentence_is_said_somewhere() -> None:
+    page, script = said_by(sources(PACKAGE, "*.py")), said_by(sources(PACKAGE / "ui" / "static" / "viewer", "*.js"))
+    codes = {kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MedmmError)}
+    assert [
+        key
+        for key in WORDS["en"]
+        if not (script.fullmatch(key.removeprefix("viewer_")) if key.startswith("viewer_") else key in codes or page.fullmatch(key))
+    ] == []

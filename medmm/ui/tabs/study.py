@@ -48,7 +48,7 @@ class _Parts:
     cells: gr.State
     token: gr.State
     inspection: gr.State
-    prediction: gr.State
+    base: gr.State
 
     @property
     def opened(self) -> list[Any]:
@@ -102,7 +102,7 @@ def _inputs(page: Page, viewer: gr.HTML, facts: gr.HTML) -> _Parts:
     return _Parts(
         viewer, facts, verdict, series, repairs, repair, uploads, examples, note, note_facts, model, about, run, stop,
         answer=gr.HTML(elem_id="answer"), heard=heard, cells=cells, token=gr.State("", time_to_live=_HELD),
-        inspection=gr.State(None, time_to_live=_HELD), prediction=gr.State(None, time_to_live=_HELD),
+        inspection=gr.State(None, time_to_live=_HELD), base=gr.State(None, time_to_live=_HELD),
     )  # fmt: skip
 
 
@@ -229,12 +229,13 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
         except MedmmError as error:
             yield (views.failure(error.code, error.message, spoken), *idle, None, gr.update(visible=False), *kept[2:])
             return
-        asked = [gr.update(value=name in prediction["modalities"]) for name in ("image", "text")]
-        yield (html, *idle, prediction, gr.update(visible=True), *asked, note or "", "")
+        used = [name in prediction["modalities"] for name in ("image", "text")]
+        base = {"answer": prediction, "asked": [*used, note or "", typed]}
+        yield (html, *idle, base, gr.update(visible=True), *used, note or "", "")
 
     async def what_would_change(
         base: dict[str, Any] | None, use_scan: bool, use_note: bool, note: str | None, token: str, model: str,
-        cells: values.Cells | None, request: gr.Request,
+        heard: dictation.Heard | None, cells: values.Cells | None, request: gr.Request,
     ) -> AsyncIterator[str]:  # fmt: skip
         spoken, session = language(request), str(request.session_hash)
         if base is None:
@@ -242,10 +243,14 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
             return
         try:
             typed = values.only_of(await asyncio.to_thread(page.about, model), cells)
-            job = page.ask(token if use_scan else "", note if use_note else "", model, session, values=typed)
+            if base["asked"] == [use_scan, use_note, note or "", typed]:
+                yield ""
+                return
+            sure = dictation.confidence_of(note, heard)
+            job = page.ask(token if use_scan else "", note if use_note else "", model, session, confidence=sure, values=typed)
             async for told in watched(job, partial(page.progress, job, spoken)):
                 yield told
-            yield answer_views.compared(base, job.result(), spoken)
+            yield answer_views.compared(base["answer"], job.result(), spoken)
         except MedmmError as error:
             yield views.failure(error.code, error.message, spoken)
 
@@ -253,12 +258,12 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
         page.jobs.cancel(str(request.session_hash))
 
     line: dict[str, Any] = {"concurrency_limit": 16, **_QUICK}  # the line is ours: it can be watched and left
-    written = [parts.answer, parts.run, parts.stop, parts.prediction, what_if, scan, words, edited, moved]
+    written = [parts.answer, parts.run, parts.stop, parts.base, what_if, scan, words, edited, moved]
     parts.run.click(run, [parts.token, parts.note, parts.model, parts.heard, parts.cells], written, api_name="answer", **line)
     parts.stop.click(stop, None, None, queue=False, api_name="stop", **_QUICK)
-    asked = [parts.prediction, scan, words, edited, parts.token, parts.model, parts.cells]
+    asked = [parts.base, scan, words, edited, parts.token, parts.model, parts.heard, parts.cells]
     gr.on(
-        [scan.input, words.input, edited.input], what_would_change, asked, moved,
+        [scan.input, words.input, edited.change], what_would_change, asked, moved,
         trigger_mode="always_last", api_name="what_if", **line,
     )  # fmt: skip
 

@@ -73,10 +73,8 @@ ENGLISH = {
     "left": "About {seconds} s left.",
     # what if
     "what_if": "What if …",
-    "use": "Use",
     "use_image": "the scan",
     "use_text": "the note",
-    "use_tabular": "the values",
     "edited_note": "Edit the note and see the answer move",
     "compare": "See what changes",
     "before": "before",
