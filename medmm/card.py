@@ -79,13 +79,27 @@ def render_card(
     return "\n".join(lines)
 
 
+def with_compression(card: str, told: Sequence[str]) -> str:
+    """The card of a model made smaller: what was done to it, and nothing that was measured before."""
+    section = "\n".join([_BEGIN, _NOT_MEASURED, _END])
+    card = re.sub(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", lambda _: section, card, flags=re.DOTALL)
+    heading = "## How good it was measured to be"
+    card = card.replace(heading, "\n".join(["## How it was made smaller", "", *told, "", heading]), 1)
+    return _with_header(card, {"model-index": None})
+
+
 def with_measured(card: str, results: Results) -> str:
     """The card with its measured section, and its header's `model-index`, replaced by these results."""
     section = "\n".join([_BEGIN, measured_table(results), _END])
     card = re.sub(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", lambda _: section, card, flags=re.DOTALL)
+    title = re.search(r"^# (.+)$", card, flags=re.MULTILINE)
+    return _with_header(card, {"model-index": model_index(title[1] if title else results.task, results)})
+
+
+def _with_header(card: str, entries: Mapping[str, object]) -> str:
+    """The card with these entries in its header; empty ones are left out."""
     header = re.match(r"---\n(.*?\n)---\n", card, flags=re.DOTALL)
     if header is None:
         return card
-    title = re.search(r"^# (.+)$", card, flags=re.MULTILINE)
-    content = yaml.safe_load(header[1]) | {"model-index": model_index(title[1] if title else results.task, results)}
+    content = yaml.safe_load(header[1]) | entries
     return card_header({key: value for key, value in content.items() if value}) + card[header.end() :]

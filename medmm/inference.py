@@ -59,8 +59,7 @@ class Predictor:
         sample, notices = self.folder.preprocessor.prepare(study)
         prepared = time.perf_counter()
         on_step("network")
-        logits = self._logits([sample])
-        answers = {pattern: self._answer(pattern_name(pattern), values[0]) for pattern, values in logits.items()}
+        answers = self.answers(sample)
         full = sample.modalities
         tasks = self._further(sample)
         seconds = {"preprocess": prepared - start, "network": time.perf_counter() - prepared}
@@ -107,6 +106,10 @@ class Predictor:
             for arm, pattern in used.items()
             if pattern
         }
+
+    def answers(self, sample: Sample) -> dict[frozenset[Modality], Answer]:
+        """Answers from every subset of what a prepared sample has."""
+        return {p: self._answer(pattern_name(p), values[0]) for p, values in self._logits([sample]).items()}
 
     def answer(self, sample: Sample) -> tuple[str, Answer]:
         """The answer from everything a prepared sample has, with the name of its pattern, for evaluation."""

@@ -11,20 +11,21 @@ from torch import nn
 
 from medmm.disk import replace_bytes
 from medmm.errors import ModelError
+from medmm.packed import Packing, pack, unpack
 
 MANIFEST = "sha256.json"
 
 
-def save_weights(module: nn.Module, path: Path) -> None:
-    """Write all parameters and buffers in one step; an interrupted write leaves the old file."""
+def save_weights(module: nn.Module, path: Path, packing: Packing | None = None) -> None:
+    """Write all parameters and buffers in one step, packed if asked; an interrupted write leaves the old file."""
     from safetensors.torch import save
 
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
-    replace_bytes(path, save(state))
+    replace_bytes(path, save(pack(state, packing) if packing else state))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill a module exactly.
+    """Fill a module exactly, from weights as they are or packed.
 
     Raises:
         ModelError: If a tensor is missing, extra, of another shape, or not finite.
@@ -38,6 +39,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
         msg = "Expected readable weights in safetensors format; the file is missing or damaged."
         raise ModelError(msg) from None
     expected = module.state_dict()
+    state = unpack(state, expected)
     missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
     if missing or extra:
         msg = f"Expected exactly the weights of the configuration; missing {missing[:3] or 'none'}, extra {extra[:3] or 'none'}."

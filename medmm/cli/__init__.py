@@ -11,6 +11,7 @@ from __future__ import annotations
 from medmm.cli import (
     ablate,
     cohort,
+    compress,
     dictation,
     distill,
     eval_report,
@@ -31,8 +32,8 @@ from medmm.cli.console import INTERNAL, fail, unexpected
 from medmm.errors import MedmmError
 
 __all__ = [
-    "ablate", "app", "cohort", "dictation", "distill", "eval_report", "eval_run", "eval_score", "eval_store", "main", "models",
-    "pacs", "pretrain", "privacy", "space", "study", "transfer", "tune",
+    "ablate", "app", "cohort", "compress", "dictation", "distill", "eval_report", "eval_run", "eval_score", "eval_store",
+    "main", "models", "pacs", "pretrain", "privacy", "space", "study", "transfer", "tune",
 ]  # fmt: skip
 
 
