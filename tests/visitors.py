@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -16,14 +17,26 @@ class Visitor:
     Args:
         url: Of the page.
         cookies: Of a browser that came before; a new one without.
+        address: Of this machine to come from.
     """
 
-    def __init__(self, url: str, cookies: httpx.Cookies | None = None) -> None:
-        self.http = httpx.Client(base_url=url, timeout=120, trust_env=False, cookies=cookies)
+    def __init__(self, url: str, cookies: httpx.Cookies | None = None, address: str | None = None) -> None:
+        transport = httpx.HTTPTransport(local_address=address)
+        self.http = httpx.Client(base_url=url, timeout=120, transport=transport, cookies=cookies)
+        self._here = ExitStack()
         self.session = secrets.token_hex(8)
         if cookies is None:
             self.http.get("/").raise_for_status()
         self._events: dict[str, dict[str, Any]] = {d["api_name"]: d for d in self.http.get("/config").json()["dependencies"]}
+
+    def stay(self) -> None:
+        """Hold the line that tells the page somebody is there; `close` or the end of the process tells that he left."""
+        self._here.enter_context(self.http.stream("GET", f"/gradio_api/heartbeat/{self.session}"))
+
+    def close(self) -> None:
+        """Leave."""
+        self._here.close()
+        self.http.close()
 
     def upload(self, *files: tuple[str, bytes]) -> list[str]:
         """Send files; where they are."""

@@ -28,6 +28,7 @@ TABS = {
 }
 """Key of each tab's name, and what lays it out inside and wires it, given the page and its Blocks."""
 
+_WAITING = 128  # events in the line: of everybody who may have a study open, and some more
 _LANGUAGES = ((TAGS["en"], "English"), (TAGS["zh"], "中文"))
 _KEEP_REST_OF_ADDRESS = """
 for (const link of element.querySelectorAll('a')) {
@@ -55,7 +56,7 @@ def layout(page: Page) -> GuardedBlocks:
                 with gr.Tab(label(name), elem_id=name):
                     build(page, blocks)
         blocks.unload(_wipe(page))
-    blocks.queue(max_size=32, default_concurrency_limit=2, api_open=False)
+    blocks.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)
     return blocks
 
 

@@ -7,6 +7,7 @@ place, bounds neither count nor sum, and hands a file to whoever knows its path.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import shutil
@@ -78,8 +79,11 @@ class Uploads:
 
     def _held(self, visitor: str) -> int:
         """Bytes that this visitor uploaded and has not opened yet."""
-        waiting = [file for file in self._root.glob("*/*") if self._visitors.may_have(file, visitor)]
-        return sum(file.stat().st_size for file in waiting)
+        total = 0
+        for file in self._visitors.files_of(visitor):
+            with contextlib.suppress(OSError):  # it has been opened, or swept away, or its name is no path
+                total += Path(file).stat().st_size if self._root in Path(file).parents else 0
+        return total
 
     async def _tell_progress(self, request: Request) -> Response:
         """What Gradio's page asks for, to draw how far an upload is."""

@@ -60,6 +60,11 @@ class Visitors:
             self._files[os.fspath(file)] = visitor
             _forget_first(self._files)
 
+    def files_of(self, visitor: str) -> list[str]:
+        """Files that were sent by this visitor, or made for it; they may be gone."""
+        with self._lock:
+            return [file for file, owner in self._files.items() if owner == visitor]
+
     def may_have(self, file: str | os.PathLike[str], visitor: str) -> bool:
         """Whether a file was sent by this visitor, or made for it."""
         with self._lock:

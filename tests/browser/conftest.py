@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,24 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-
-@dataclass
-class Server:
-    """A running `medmm demo`: its address, its process, the folder its files are in, and the file with what it said on stderr."""
-
-    url: str
-    process: subprocess.Popen[str]
-    temp: Path
-    said: Path
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Send a signal and wait for the end."""
-        with self.process:
-            self.process.send_signal(how)
-
-    def files(self) -> list[Path]:
-        """Every file it holds at the moment."""
-        return [p for p in self.temp.rglob("*") if p.is_file()]
+from tests.served import Server, start
 
 
 @dataclass
@@ -72,23 +50,11 @@ def serve() -> Iterator[Callable[..., Server]]:
     """Starts pages: `serve(temp)` as `medmm demo`, `serve(temp, "app.py")` as a Space does; `{port}` is filled in."""
     started: list[Server] = []
 
-    def start(temp: Path, *command: str) -> Server:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        temp.mkdir(exist_ok=True)
-        environment = os.environ | {"TMPDIR": str(temp), "GRADIO_SERVER_PORT": str(port)}
-        words = command or ("-m", "medmm", "demo", "--port", "{port}")
-        arguments = [sys.executable, *(word.format(port=port) for word in words)]
-        said = temp.with_suffix(".said")
-        with said.open("a") as errors:
-            process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
-        started.append(Server(f"http://127.0.0.1:{port}/", process, temp, said))
-        assert process.stdout is not None
-        assert any("being served" in line for line in process.stdout), "the page ended without being served"
+    def keep(temp: Path, *command: str) -> Server:
+        started.append(start(temp, *command))
         return started[-1]
 
-    yield start
+    yield keep
     for server in started:
         server.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import stat
 import threading
@@ -117,6 +118,16 @@ def test_size_and_number_are_counted_over_all_that_waits(come: Come, root: Path,
     assert [send(anna, ("a", bytes(1000))).status_code for _ in range(3)] == [200, 200, 413]
     assert send(come(), ("a", bytes(1000))).status_code == 200  # another visitor has room of his own
     assert len(stored(root)) == 3
+
+
+def test_what_has_been_taken_away_no_longer_counts(come: Come, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_VISITOR", 1000)
+    anna = come()
+    for _ in range(3):
+        sent = send(anna, ("a", bytes(900)))
+        assert sent.status_code == 200
+        shutil.rmtree(Path(sent.json()[0]).parent)
+    assert list(root.iterdir()) == []
 
 
 def test_a_thousand_small_files_are_taken_and_too_many_are_not(come: Come, root: Path) -> None:

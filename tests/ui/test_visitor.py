@@ -83,6 +83,7 @@ def test_a_file_is_its_visitors_and_an_unknown_one_nobodys() -> None:
     assert [visitors.is_anothers("a.wav", who) for who in ("anna", "ben", "")] == [False, True, True]
     assert [visitors.may_have("tool.txt", who) for who in ("anna", "")] == [False, True]
     assert not visitors.may_have("other.wav", "")
+    assert [visitors.files_of(who) for who in ("anna", "ben", "")] == [["a.wav"], [], ["tool.txt"]]
 
 
 def test_only_so_many_sessions_and_files_are_remembered() -> None:
