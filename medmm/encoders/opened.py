@@ -20,6 +20,7 @@ from medmm.transforms.volume import VolumeRecipe
 from medmm.types import Modality
 
 _WIDE = ((-1000.0, 1000.0),)
+_OTHERS = ("classifier.", "contrastive_head.", "encode_text.", "logit_scale")  # of Merlin's weights, beside its image encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,6 @@ class Contract:
         scale: Values of the lowest and the highest end of the window.
         licence: Of the weights, which are never shipped here.
         weights: Where they are published.
-        network: Whether the network is here, or its input alone.
         verified: What was tried, in words.
     """
 
@@ -43,7 +43,6 @@ class Contract:
     scale: tuple[float, float]
     licence: str
     weights: str
-    network: bool
     verified: str
 
     def arrange(self, image: torch.Tensor) -> torch.Tensor:
@@ -59,28 +58,30 @@ class Contract:
         return {
             "name": self.name, "shape_ras": list(recipe.shape), "spacing_ras_mm": list(recipe.spacing),
             "window_hu": list(recipe.windows[0]), "axes": self.axes, "scale": list(self.scale), "licence": self.licence,
-            "weights": self.weights, "network": self.network, "verified": self.verified,
+            "weights": self.weights, "verified": self.verified,
         }  # fmt: skip
 
 
-_INPUT_ONLY = "Its input, on a marked phantom. Its network is not here; nothing was tried with the real weights."
+_VERIFIED = (
+    "Its input, on a marked phantom; its network, on random weights of the names and shapes that its public code gives them. "
+    "Nothing was tried with the real weights."
+)
 
 CONTRACTS: Mapping[str, Contract] = {
     contract.name: contract
     for contract in (
         Contract(
             "merlin", VolumeRecipe((224, 224, 160), (1.5, 1.5, 3.0), _WIDE, antialias=False), "SRA", (0.0, 1.0),
-            "MIT for the code; for the weights see where they are published", "hf:stanfordmimi/Merlin", network=True,
-            verified="Its input, on a marked phantom; its network, on random weights of the published names and shapes. Nothing "
-            "was tried with the real weights.",
+            "MIT for the code; for the weights see where they are published", "hf:stanfordmimi/Merlin",
+            _VERIFIED,
         ),
         Contract(
             "ct_clip", VolumeRecipe((480, 480, 240), (0.75, 0.75, 1.5), _WIDE, antialias=False), "SLP", (-1.0, 1.0),
-            "CC BY-NC-SA 4.0", "hf:datasets/ibrahimhamamci/CT-RATE", network=False, verified=_INPUT_ONLY,
+            "CC BY-NC-SA 4.0", "hf:datasets/ibrahimhamamci/CT-RATE", _VERIFIED,
         ),
         Contract(
             "colipri", VolumeRecipe((192, 192, 192), (2.0, 2.0, 2.0), _WIDE, antialias=False), "RAS", (-1.0, 1.0),
-            "MIT, weights included", "with the package colipri, by Microsoft", network=False, verified=_INPUT_ONLY,
+            "MIT, weights included", "hf:microsoft/colipri", _VERIFIED,
         ),
     )
 }  # fmt: skip
@@ -106,9 +107,7 @@ class Merlin(nn.Module):
         from monai.networks.nets import resnet
 
         super().__init__()
-        if (recipe.shape, recipe.spacing, recipe.windows) != (self.contract.recipe.shape, self.contract.recipe.spacing, _WIDE):
-            msg = "Expected the image recipe that Merlin was trained on; got another. Leave `voxels` and the recipe to the encoder."
-            raise TaskError(msg)
+        require_recipe(recipe, self.contract)
         self.net = resnet.ResNet(
             "bottleneck", list(blocks), [64, 128, 256, 512], spatial_dims=3, n_input_channels=3, conv1_t_size=(3, 7, 7),
             conv1_t_stride=(1, 2, 2), feed_forward=False, bias_downsample=False,
@@ -133,20 +132,56 @@ class Merlin(nn.Module):
         Raises:
             TaskError: If it cannot be read, or does not hold every weight in its shape.
         """
-        state = {_inner(name): tensor for name, tensor in _read_state(source).items()}
-        expected = self.net.state_dict()
-        wrong = sorted(name for name, tensor in expected.items() if name not in state or state[name].shape != tensor.shape)
-        if wrong:
-            msg = f"Expected the weights of Merlin's image encoder; {len(wrong)} are missing or of another shape, e.g. {wrong[:2]}."
-            raise TaskError(msg)
-        self.net.load_state_dict({name: state[name] for name in expected})
+        state = {_inner(name): tensor for name, tensor in read_state(source).items()}
+        fill(self.net, state, "Merlin", others=_OTHERS)
 
 
 def _inner(name: str) -> str:
     return name.removeprefix("module.").removeprefix("encode_image.").removeprefix("i3_resnet.")
 
 
-def _read_state(source: str) -> dict[str, torch.Tensor]:
+def require_recipe(recipe: VolumeRecipe, contract: Contract) -> None:
+    """Refuse to build an encoder for another input than it was trained on.
+
+    Raises:
+        TaskError: If grid or window differ.
+    """
+    known = contract.recipe
+    if (recipe.shape, recipe.spacing, recipe.windows) != (known.shape, known.spacing, known.windows):
+        msg = f"Expected the image recipe that {contract.name} was trained on; got another. Leave `voxels` and the recipe to it."
+        raise TaskError(msg)
+
+
+def fill(net: nn.Module, state: Mapping[str, torch.Tensor], whose: str, *, others: tuple[str, ...]) -> None:
+    """Weights of a published file to a network that must be exactly theirs.
+
+    Args:
+        net: To fill.
+        state: Tensors by name.
+        whose: Published name of the weights, for the message.
+        others: How names of tensors begin that are of other parts.
+
+    Raises:
+        TaskError: If a tensor is missing, of another shape or of no known part.
+    """
+    expected = net.state_dict()
+    wrong = sorted(name for name, tensor in expected.items() if name not in state or state[name].shape != tensor.shape)
+    unknown = sorted(name for name in state if name not in expected and not name.startswith(others))
+    if wrong or unknown:
+        told = (
+            f"{len(wrong)} are missing or of another shape{', e.g. ' + wrong[0] if wrong else ''}, {len(unknown)} of no known part"
+        )
+        msg = f"Expected the weights of {whose} and nothing else; {told}."
+        raise TaskError(msg)
+    net.load_state_dict({name: state[name] for name in expected})
+
+
+def read_state(source: str) -> dict[str, torch.Tensor]:
+    """Tensors of a file of weights; nothing else is unpickled.
+
+    Raises:
+        TaskError: If it cannot be read so.
+    """
     try:
         if Path(source).suffix == ".safetensors":
             from safetensors.torch import load_file
