@@ -6,6 +6,7 @@ without torch. Array layout and axes are those of `medmm.geometry`.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -240,6 +241,21 @@ class Values:
         """Name to value and unit, JSON ready; a missing value is null."""
         numbers = {q.name: {"value": n, "unit": q.unit} for q, n in zip(self.quantities, self.numbers, strict=True)}
         return numbers | {name: {"value": word, "unit": ""} for name, word in self.words.items()}
+
+
+def refuse_unknown(cells: Iterable[str], fields: Iterable[Quantity | Category]) -> None:
+    """Refuse a name among those of values that is none of these.
+
+    Raises:
+        ValuesError: With the nearest name.
+    """
+    known = [f.name for f in fields]
+    for name in cells:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            msg = f"Expected values among {', '.join(known) or 'none, as this model reads none'}; got {name!r}.{hint}"
+            raise ValuesError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ def demo(
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 7860,
     host: Annotated[str, typer.Option(help="Address to listen on; anything but this machine must be asked for.")] = "127.0.0.1",
     without_login: WithoutLoginOption = False,
+    mcp: Annotated[bool, typer.Option("--mcp", help="Also be an MCP server, at /gradio_api/mcp/.")] = False,
+    openapi: Annotated[bool, typer.Option("--openapi", help="Also describe its endpoints, at /gradio_api/openapi.json.")] = False,
 ) -> None:
     """Serve the web page and print its address."""
     from medmm.optional import require
@@ -37,7 +39,7 @@ def demo(
     require("gradio", "The web page", "demo")
     from medmm.ui import serve
 
-    serve(model=model, host=host, port=port, without_login=without_login)
+    serve(model=model, host=host, port=port, without_login=without_login, mcp=mcp, openapi=openapi)
 
 
 @app.command()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medmm.errors import ValuesError
-from medmm.study import Category, Quantity, Values
+from medmm.study import Category, Quantity, Values, refuse_unknown
 from medmm.table import read_rows
 
 if TYPE_CHECKING:
@@ -39,17 +38,8 @@ def given_values(recipe: TableRecipe | None, texts: Sequence[str], file: Path | 
     if not cells:
         return None
     fields: tuple[Quantity | Category, ...] = () if recipe is None else recipe.fields
-    _refuse_unknown(cells, [f.name for f in fields])
+    refuse_unknown(cells, fields)
     return Values.from_cells(fields, cells)
-
-
-def _refuse_unknown(cells: dict[str, str], known: Sequence[str]) -> None:
-    for name in cells:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            msg = f"Expected values among {', '.join(known) or 'none, as this model reads none'}; got {name!r}.{hint}"
-            raise ValuesError(msg)
 
 
 def _read(file: Path) -> dict[str, str]:

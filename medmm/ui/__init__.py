@@ -67,9 +67,16 @@ def build_view(folder: str | Path) -> Any:
     return layout(runs, lambda: shutil.rmtree(scratch, ignore_errors=True))
 
 
-def serve(model: str | None = None, host: str = "127.0.0.1", port: int = 7860, without_login: bool = False) -> None:
-    """Build the page and serve it until interrupted; prints its address."""
-    build_app(model).launch(server_name=host, server_port=port, without_login=without_login)
+def serve(model: str | None = None, host: str = "127.0.0.1", port: int = 7860, **more: bool) -> None:
+    """Build the page and serve it until interrupted; prints its address.
+
+    Args:
+        model: As for `build_app`.
+        host: Address to listen on.
+        port: Port.
+        **more: Other settings of its `launch`.
+    """
+    build_app(model).launch(server_name=host, server_port=port, **more)
 
 
 def serve_view(folder: Path, host: str = "127.0.0.1", port: int = 7861, without_login: bool = False) -> None:

@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from medmm.errors import MedmmError
-from medmm.ui import views
+from medmm.ui import endpoints, views
 from medmm.ui.batches import BATCH_ROUTE, FILES
 from medmm.ui.blocks import STATIC, GuardedBlocks
 from medmm.ui.pack import read_chunk
@@ -55,6 +55,7 @@ def layout(page: Page) -> GuardedBlocks:
             for name, build in TABS.items():
                 with gr.Tab(label(name), elem_id=name):
                     build(page, blocks)
+        endpoints.build(page)
         blocks.unload(_wipe(page))
     blocks.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)
     return blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,7 +16,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from medmm.errors import MedmmError
+from medmm.errors import InputError, MedmmError
+from medmm.optional import require
 from medmm.prediction import DISCLAIMER
 from medmm.ui.connection import tighten
 from medmm.ui.guard import Guard
@@ -65,18 +67,23 @@ class GuardedBlocks(gr.Blocks):
         self._launch_settings = _settings(styles, [*routes, *uploads.routes()])
 
     def launch(  # type: ignore[override]  # fewer choices on purpose
-        self, *, server_name: str | None = None, server_port: int | None = None, without_login: bool = False, **more: Any
-    ) -> Any:
+        self, *, server_name: str | None = None, server_port: int | None = None, without_login: bool = False,
+        mcp: bool = False, openapi: bool = False, **more: Any,
+    ) -> Any:  # fmt: skip
         """Serve until interrupted; prints the address once it answers.
 
         Args:
             server_name: Address to listen on; this machine only, except on a hosted Space.
             server_port: Port.
             without_login: Whether other machines may use the page without logging in.
+            mcp: Whether the public endpoints are tools of an MCP server too.
+            openapi: Whether the OpenAPI document of the public endpoints is handed out.
             **more: Passed on to Gradio.
 
         Raises:
-            MedmmError: If other machines are let in and nobody has to log in, unless that was said to be meant.
+            MedmmError: If other machines are let in and nobody has to log in, unless that was said to be meant; or if an
+                MCP server is asked for behind a login, which no MCP client passes.
+            DependencyError: If the package that the MCP server needs is not installed.
         """
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that uploads are removed then too
@@ -88,8 +95,14 @@ class GuardedBlocks(gr.Blocks):
                 msg = f"Expected users in {VARIABLE} for a page that others can open; found none. Set it, or say --without-login."
                 raise MedmmError(msg)
             self._when_exposed()
+        if mcp:
+            try:
+                check_mcp(login is not None)
+            except MedmmError:
+                self._at_end()
+                raise
         self._launch_settings["app_kwargs"]["middleware"] = [
-            Middleware(Guard, hosts=_hosts(address)),
+            Middleware(Guard, hosts=_hosts(address), described=openapi),
             Middleware(RateLimit),
             *([login] if login else []),
             Middleware(VisitorCookie, visitors=self._visitors, framed=in_space),
@@ -100,9 +113,12 @@ class GuardedBlocks(gr.Blocks):
             server_name=address,
             server_port=server_port,
             prevent_thread_lock=True,
-            **(self._launch_settings | more),
+            **(self._launch_settings | {"mcp_server": mcp} | more),
         )
         tighten(self.server)
+        if mcp:
+            assert self.mcp_server_obj is not None, self.mcp_error
+            self.mcp_server_obj.postprocess_output_data = _as_json  # type: ignore[assignment, method-assign]  # not Python's repr
         print(f"medmm is being served at {self.local_url} - {DISCLAIMER}", flush=True)  # noqa: T201 - the user asked for it
         if hold:
             try:
@@ -118,6 +134,7 @@ class GuardedBlocks(gr.Blocks):
         try:
             if session:
                 self._visitors.meet(session, visitor)
+            _refuse_addresses(more.get("inputs"))
             answer: dict[str, Any] = await super().process_api(*arguments, **more)
         except MedmmError as error:
             raise gr.Error(f"{error.code}: {error.message}", print_exception=False) from None
@@ -127,6 +144,37 @@ class GuardedBlocks(gr.Blocks):
         for file in _files_in(answer.get("data")):
             self._visitors.give(file, visitor)
         return answer
+
+
+def check_mcp(login: bool) -> None:
+    """Refuse an MCP server that could not work.
+
+    Raises:
+        DependencyError: If its package is not installed.
+        MedmmError: If people must log in, which no MCP client can.
+    """
+    require("mcp", "The MCP server", "mcp")
+    if login:
+        msg = f"Expected no login for an MCP server, as its clients cannot log in; found users in {VARIABLE}. Unset it."
+        raise MedmmError(msg)
+
+
+def _as_json(answer: list[Any], _address: str) -> list[Any]:
+    """What an MCP client is told."""
+    from mcp.types import TextContent
+
+    return [TextContent(type="text", text=json.dumps(part, ensure_ascii=False)) for part in answer]
+
+
+def _refuse_addresses(inputs: Any) -> None:
+    """Refuse a file that this server would have to fetch from somewhere.
+
+    Raises:
+        InputError: If there is one.
+    """
+    if any("://" in path for path in _files_in(inputs)):
+        msg = "Expected an uploaded file; got an address. Download it, and upload that."
+        raise InputError(msg)
 
 
 def _files_in(answer: Any) -> Iterator[str]:
@@ -168,7 +216,6 @@ def _settings(styles: Sequence[str], routes: Sequence[BaseRoute]) -> dict[str, A
         "run_history": False,
         "footer_links": [],
         "enable_monitoring": False,
-        "mcp_server": False,
         "pwa": False,
         "ssr_mode": False,
         "show_error": False,

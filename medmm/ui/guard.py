@@ -16,10 +16,11 @@ _HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 _METHODS = ("GET", "HEAD", "POST")
 _BLOCKED = (
     "/gradio_api/file=http", "/gradio_api/file/", "/gradio_api/proxy=", "/gradio_api/deep_link", "/gradio_api/runs",
-    "/gradio_api/run-history", "/gradio_api/openapi.json", "/gradio_api/stream/", "/gradio_api/process_recording",
-    "/gradio_api/profiling", "/gradio_api/dev/", "/gradio_api/vibe", "/gradio_api/undo-vibe", "/gradio_api/monitoring",
-    "/monitoring", "/custom_component/",
+    "/gradio_api/run-history", "/gradio_api/stream/", "/gradio_api/mcp/sse", "/gradio_api/mcp/messages",
+    "/gradio_api/process_recording", "/gradio_api/profiling", "/gradio_api/dev/", "/gradio_api/vibe", "/gradio_api/undo-vibe",
+    "/gradio_api/monitoring", "/monitoring", "/custom_component/",
 )  # fmt: skip
+_DESCRIPTION = "/gradio_api/openapi.json"
 _LASTING = ("/assets/", "/static/", "/svelte/", "/gradio_api/medmm/viewer/", "/theme.css", "/gradio_api/theme.css", "/favicon.ico")
 # Gradio's components compile templates at run time, so 'unsafe-eval' cannot be left out.
 _POLICY = (
@@ -70,10 +71,12 @@ class Guard:
         app: The application behind.
         hosts: Names, without port, that the page is known by beside those of this machine.
         bounds: Of request bodies.
+        described: Whether the OpenAPI document of the public endpoints is handed out.
     """
 
-    def __init__(self, app: App, hosts: Collection[str] = (), bounds: Bounds | None = None) -> None:
+    def __init__(self, app: App, hosts: Collection[str] = (), bounds: Bounds | None = None, described: bool = False) -> None:
         self._app = app
+        self._blocked = _BLOCKED if described else (*_BLOCKED, _DESCRIPTION)
         self._hosts = frozenset(name.lower() for name in hosts)
         self._bounds = bounds or Bounds()
 
@@ -88,7 +91,8 @@ class Guard:
         longest = self._bounds.upload_bytes if scope["path"].rstrip("/") == UPLOAD else self._bounds.body_bytes
         body = _Body(receive, longest, self._bounds)
         reply = _Reply(send, scope["path"])
-        status = _refusal(scope, headers_of(scope), self._hosts, longest)
+        blocked = any(path in scope["path"] for path in self._blocked)
+        status = _refusal(scope, headers_of(scope), self._hosts, longest, blocked)
         try:
             if not status:
                 await self._app(scope, body.receive, reply.send)
@@ -149,13 +153,13 @@ class _Reply:
         await self.whole(message)
 
 
-def _refusal(scope: Scope, headers: Headers, hosts: frozenset[str], longest: int) -> int:
+def _refusal(scope: Scope, headers: Headers, hosts: frozenset[str], longest: int, blocked: bool) -> int:
     """HTTP status to refuse with, 0 to let pass."""
     if not _is_known(scope, headers, hosts):
         return 421
     if scope["method"] not in _METHODS:
         return 405
-    if any(blocked in scope["path"] for blocked in _BLOCKED):
+    if blocked:
         return 404
     if not _is_from_here(headers):
         return 403

@@ -158,6 +158,25 @@ class Page:
         spec = {**found["pack"], "url": PACK_ROUTE + token, "lung": _shows_lung(found["study"])}
         return spec, study_views.study_facts(found["study"], found["warnings"], language), token
 
+    def take_in(
+        self, uploads: list[str], folder: Path, session: str, *, series: str | None = None, repair: Sequence[str] = ()
+    ) -> None:
+        """Take uploaded files over and leave their study, checked and not to be seen, in a folder.
+
+        Args:
+            uploads: As the server stored them.
+            folder: Private.
+            session: Of the visitor who sent them.
+            series: As for `open_study`.
+            repair: As for `open_study`.
+
+        Raises:
+            MedmmError: If they cannot be read, or name the patient on a public page.
+        """
+        path = self.sessions.adopt(uploads, folder, session)
+        how: dict[str, Any] = {"series": series, "repair": list(repair), "seen": False}
+        self.reader.call("read", _READ_SECONDS, path=str(path), folder=str(folder), public=self.public, **how)
+
     def hear(self, upload: str, session: str = "") -> dict[str, Any]:
         """Take a recording over, write it down and let it go.
 
@@ -211,9 +230,16 @@ class Page:
         Raises:
             MedmmError: If the study is no longer there, or the model is none of ours.
         """
-        folder = str(self.sessions.find(token, session)) if token else None
-        asked: dict[str, Any] = {"folder": folder, "note": note, "model": self._folder_of(model), "public": self.public}
-        asked |= {"confidence": confidence, "values": dict(values or {})}
+        folder = self.sessions.find(token, session) if token else None
+        return self.ask_about(folder, note, model, session, confidence=confidence, values=values)
+
+    def ask_about(
+        self, folder: Path | None, note: str | None, model: str, session: str, *, confidence: float = 1.0,
+        values: Mapping[str, str] | None = None,
+    ) -> Job:  # fmt: skip
+        """Put a question about what lies in a folder into the line; for the rest as `ask`."""
+        asked: dict[str, Any] = {"folder": str(folder) if folder else None, "note": note, "model": self._folder_of(model)}
+        asked |= {"public": self.public, "confidence": confidence, "values": dict(values or {})}
         return self.jobs.start(session, model, "predict", _PREDICT_SECONDS, **asked)
 
     def progress(self, job: Job, language: Language = "en") -> str:

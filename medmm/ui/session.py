@@ -166,7 +166,7 @@ class Sessions:
         Args:
             uploads: Files as the server stored them.
             folder: Study folder of the visitor.
-            session: Of the visitor; a file that another one sent is none.
+            session: Of the visitor; a file that it did not send is none.
 
         Returns:
             What to open: the one file, or the folder of all.
@@ -176,11 +176,13 @@ class Sessions:
         """
         incoming = folder / INCOMING
         try:
-            if any(self.visitors.is_anothers(upload, self.visitors.of_session(session)) for upload in uploads):
+            visitor = self.visitors.of_session(session)
+            if not all(self.visitors.may_have(upload, visitor) for upload in uploads):
                 raise PermissionError
             incoming.mkdir()
             for index, upload in enumerate(map(Path, uploads)):
                 shutil.move(upload, incoming / f"{index:05d}")
+                self.visitors.forget(upload)
                 with contextlib.suppress(OSError):
                     upload.parent.rmdir()
         except OSError:

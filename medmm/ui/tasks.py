@@ -39,7 +39,7 @@ def inspect(path: str, public: bool = False, repair: Sequence[str] = ()) -> dict
 
 def read(
     path: str, folder: str, public: bool = False, series: str | None = None, repair: Sequence[str] = (),
-    identifiers: Sequence[str] | None = None,
+    identifiers: Sequence[str] | None = None, seen: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Open a study, leave it checked in `folder`, and describe it.
 
@@ -50,6 +50,7 @@ def read(
         series: As for `open_study`.
         repair: As for `open_study`.
         identifiers: What `inspect` found in these files, so that no header is searched twice; None to search them now.
+        seen: Whether a viewer shows it.
 
     Raises:
         PhiError: If its files name the patient and others than its owner use this page.
@@ -66,7 +67,7 @@ def read(
         study = study.with_notices(Notice("W_IDENTIFIERS", message))
     write_study(study, Path(folder))
     return {
-        "pack": write_pack(study.volumes[0], Path(folder)),
+        "pack": write_pack(study.volumes[0], Path(folder)) if seen else None,
         "study": study.summary(),
         "warnings": [{"code": n.code, "message": n.message} for n in study.notices],
     }
@@ -153,10 +154,12 @@ def predict(
 
 
 def _values(predictor: Predictor, cells: Mapping[str, str]) -> Values | None:
-    from medmm.study import Values
+    from medmm.study import Values, refuse_unknown
 
     recipe = predictor.folder.preprocessor.tabular
-    return None if recipe is None or not any(cells.values()) else Values.from_cells(recipe.fields, cells)
+    fields = recipe.fields if recipe is not None else ()
+    refuse_unknown(cells, fields)
+    return Values.from_cells(fields, cells) if any(cells.values()) else None
 
 
 def _named_in(path: str, public: bool) -> list[str]:

@@ -17,7 +17,7 @@ COOKIE = "medmm_visitor"
 _LIFE = 24 * 3600
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{32}")
 _HEARTBEAT = "/heartbeat/"
-_KEPT = 10_000  # sessions and files remembered
+_SESSIONS, _FILES = 10_000, 100_000  # remembered
 
 
 class Visitors:
@@ -46,7 +46,7 @@ class Visitors:
         """Note whose session this is, the first time; whether it is this visitor's."""
         with self._lock:
             owner = self._sessions.setdefault(session, visitor)
-            _forget_first(self._sessions)
+            _forget_first(self._sessions, _SESSIONS)
         return owner == visitor
 
     def of_session(self, session: str) -> str:
@@ -58,7 +58,7 @@ class Visitors:
         """Note whose file this is."""
         with self._lock:
             self._files[os.fspath(file)] = visitor
-            _forget_first(self._files)
+            _forget_first(self._files, _FILES)
 
     def files_of(self, visitor: str) -> list[str]:
         """Files that were sent by this visitor, or made for it; they may be gone."""
@@ -70,10 +70,10 @@ class Visitors:
         with self._lock:
             return self._files.get(os.fspath(file)) == visitor
 
-    def is_anothers(self, file: str | os.PathLike[str], visitor: str) -> bool:
-        """Whether a file is known to be somebody else's."""
+    def forget(self, file: str | os.PathLike[str]) -> None:
+        """Note that a file is no longer there."""
         with self._lock:
-            return self._files.get(os.fspath(file), visitor) != visitor
+            self._files.pop(os.fspath(file), None)
 
 
 class VisitorCookie:
@@ -124,6 +124,6 @@ def visitor_of(cookies: Mapping[str, Any]) -> str:
     return value if _SHAPE.fullmatch(value) else ""
 
 
-def _forget_first(entries: dict[str, str]) -> None:
-    if len(entries) > _KEPT:
+def _forget_first(entries: dict[str, str], most: int) -> None:
+    if len(entries) > most:
         entries.pop(next(iter(entries)))

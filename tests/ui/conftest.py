@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+
+from medmm.ui.session import Sessions
 
 
 @dataclass
@@ -52,6 +55,20 @@ def outline() -> Callable[[str], Outline]:
         return reader.outline
 
     return read
+
+
+@pytest.fixture(scope="session")
+def send() -> Callable[[Sessions, bytes, str], str]:
+    """Put an upload of a program without cookies where the server does, under its own name in a folder of its own."""
+
+    def put(sessions: Sessions, content: bytes, name: str) -> str:
+        folder = sessions.uploads / os.urandom(8).hex()
+        folder.mkdir()
+        (folder / name).write_bytes(content)
+        sessions.visitors.give(folder / name, "")
+        return str(folder / name)
+
+    return put
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,12 +25,9 @@ def page() -> Iterator[Page]:
     made.close()
 
 
-def put(page: Page, content: bytes, name: str = "SECRET.csv") -> str:
-    """An upload where the server puts it."""
-    folder = page.sessions.uploads / os.urandom(8).hex()
-    folder.mkdir()
-    (folder / name).write_bytes(content)
-    return str(folder / name)
+@pytest.fixture
+def put(page: Page, send: Any) -> Any:
+    return lambda content: send(page.sessions, content, "SECRET.csv")
 
 
 def test_the_example_cohort_says_what_the_examples_say() -> None:
@@ -86,14 +83,14 @@ def test_a_cohort_is_stopped_gone_on_with_after_a_reload_and_removed(page: Page)
         batches.start("after", "sts51")
 
 
-def test_a_failed_study_is_a_row_with_a_reason_and_no_label_is_no_measurement(page: Page) -> None:
+def test_a_failed_study_is_a_row_with_a_reason_and_no_label_is_no_measurement(page: Page, put: Any) -> None:
     batches = page.batches
     batches.greet("anna", OTHER)
     rows = b"study_id,patient_id,image,note\n=1+1,P,nowhere.zip,\nS,P,,A sarcoma of the thigh.\n"
-    batch = batches.take([put(page, rows)], "anna")
+    batch = batches.take([put(rows)], "anna")
     assert (batch.rows, batch.labelled) == (2, 0)
     assert [p for p in page.sessions.root.rglob("*") if "SECRET" in p.name] == []
-    assert batches.take([put(page, rows)], "anna") is batch
+    assert batches.take([put(rows)], "anna") is batch
     with pytest.raises(ModelError):
         batches.start("anna", "phantom")
     _, job = batches.start("anna", "sts51")
@@ -113,15 +110,15 @@ def test_a_failed_study_is_a_row_with_a_reason_and_no_label_is_no_measurement(pa
     batches.forget("anna")
 
 
-def test_patients_the_model_was_fitted_on_are_refused(page: Page) -> None:
+def test_patients_the_model_was_fitted_on_are_refused(page: Page, put: Any) -> None:
     batches = page.batches
-    batches.take([put(page, b"study_id,patient_id,note,split\nX,STS_001,A note.,test\n")], "ben")
+    batches.take([put(b"study_id,patient_id,note,split\nX,STS_001,A note.,test\n")], "ben")
     with pytest.raises(LeakageError):
         batches.start("ben", "sts51")[1].result()
     batches.forget("ben")
 
 
-def test_two_tables_or_nothing_are_no_cohort(page: Page, patient_zip: Path) -> None:
-    for uploads in ([], [put(page, b"a"), put(page, b"b")], [put(page, patient_zip.read_bytes()) for _ in range(2)]):
+def test_two_tables_or_nothing_are_no_cohort(page: Page, put: Any, patient_zip: Path) -> None:
+    for uploads in ([], [put(b"a"), put(b"b")], [put(patient_zip.read_bytes()) for _ in range(2)]):
         with pytest.raises(CohortError, match="one CSV"):
             page.batches.take(uploads, "carla")

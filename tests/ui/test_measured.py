@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,21 +91,14 @@ def test_nothing_measured_says_how_to_come_to_it() -> None:
     assert "Batch" in empty("en")
 
 
-def put(page: Page, content: bytes) -> str:
-    folder = page.sessions.uploads / os.urandom(8).hex()
-    folder.mkdir()
-    (folder / "metrics.json").write_bytes(content)
-    return str(folder / "metrics.json")
-
-
-def test_an_uploaded_measurement_is_read_in_the_jail_and_gone(page: Page, kept: dict[str, Measured], tmp_path: Path) -> None:
+def test_an_uploaded_measurement_is_read_in_the_jail_and_gone(page: Page, send: Any, kept: dict[str, Measured]) -> None:
     results = next(iter(kept.values())).results
-    assert page.check_metrics(put(page, results.to_json().encode())) == results
+    assert page.check_metrics(send(page.sessions, results.to_json().encode(), "metrics.json")) == results
     assert [p for p in page.sessions.root.rglob("*") if p != page.sessions.uploads] == []
     other = results.to_json().replace("medmm.metrics/", "medmm.metrics/9")
     for wrong in (b"", b"{}", b"[" * 100_000, b"\xff\xfe", other.encode()):
         with pytest.raises(PredictionsError):
-            page.check_metrics(put(page, wrong))
+            page.check_metrics(send(page.sessions, wrong, "metrics.json"))
 
 
 def test_a_measurement_too_large_is_refused_before_it_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,14 +33,9 @@ def page() -> Iterator[Page]:
 
 
 @pytest.fixture
-def store(page: Page) -> Callable[..., str]:
-    """Put an upload where the server does, under its own name in a folder of its own."""
-
+def store(page: Page, send: Callable[..., str]) -> Callable[..., str]:
     def put(content: bytes, name: str = NAME) -> str:
-        folder = page.sessions.uploads / os.urandom(8).hex()
-        folder.mkdir()
-        (folder / name).write_bytes(content)
-        return str(folder / name)
+        return send(page.sessions, content, name)
 
     return put
 

@@ -28,16 +28,8 @@ def sessions() -> Iterator[Sessions]:
 
 
 @pytest.fixture
-def store(sessions: Sessions) -> Any:
-    """Put an upload where the server does: under a folder named by its content."""
-
-    def put(content: bytes, name: str = NAME) -> str:
-        folder = sessions.uploads / f"{hash(content):x}"
-        folder.mkdir()
-        (folder / name).write_bytes(content)
-        return str(folder / name)
-
-    return put
+def store(sessions: Sessions, send: Any) -> Any:
+    return lambda content: send(sessions, content, NAME)
 
 
 def spool(sessions: Sessions, session: str) -> tuple[str, Path]:
@@ -170,9 +162,22 @@ def test_uploads_are_moved_under_numbers_and_their_names_are_forgotten(sessions:
 def test_files_of_one_upload_folder_are_all_adopted(sessions: Sessions, store: Any) -> None:
     first = Path(store(b"one"))
     (first.parent / "SECRET 2.dcm").write_bytes(b"two")
+    sessions.visitors.give(first.parent / "SECRET 2.dcm", "")
     _, folder = sessions.new("anna")
     sessions.adopt([str(first), str(first.parent / "SECRET 2.dcm")], folder)
     assert files(sessions.root) == [f"{folder.name}/incoming/00000", f"{folder.name}/incoming/00001"]
+
+
+def test_a_file_that_the_visitor_did_not_send_stays_where_it_is(sessions: Sessions, store: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "notes.txt"
+    mine.write_text("of the server's owner")
+    sessions.visitors.meet("s", "anna")
+    upload = store(b"of a program")
+    for wrong in (str(mine), str(tmp_path), upload, f"{Path(upload).parent}/../{Path(upload).parent.name}/{NAME}"):
+        with pytest.raises(NoImageError):
+            sessions.adopt([wrong], sessions.new("s")[1], "s")
+    assert mine.exists()
+    assert Path(upload).exists()
 
 
 def test_an_upload_that_is_gone_is_a_typed_refusal_without_its_name(sessions: Sessions, store: Any) -> None:

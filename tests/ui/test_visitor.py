@@ -80,16 +80,19 @@ def test_a_file_is_its_visitors_and_an_unknown_one_nobodys() -> None:
     visitors.give("a.wav", "anna")
     visitors.give(Path("tool.txt"), "")
     assert [visitors.may_have("a.wav", who) for who in ("anna", "ben", "")] == [True, False, False]
-    assert [visitors.is_anothers("a.wav", who) for who in ("anna", "ben", "")] == [False, True, True]
     assert [visitors.may_have("tool.txt", who) for who in ("anna", "")] == [False, True]
     assert not visitors.may_have("other.wav", "")
     assert [visitors.files_of(who) for who in ("anna", "ben", "")] == [["a.wav"], [], ["tool.txt"]]
+    visitors.forget("a.wav")
+    visitors.forget("never given.wav")
+    assert not visitors.may_have("a.wav", "anna")
 
 
 def test_only_so_many_sessions_and_files_are_remembered() -> None:
     visitors = Visitors()
     for index in range(10_001):
         visitors.meet(f"s{index}", "anna")
+    for index in range(100_001):
         visitors.give(f"f{index}", "anna")
     assert not visitors.may_have("f0", "anna")
     assert visitors.may_have("f1", "anna")
