@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from medmm.cli.apps import JsonOption, models_app
 from medmm.cli.console import print_json
 from medmm.errors import ModelError
+from medmm.prediction import DISCLAIMER
 
 
 @models_app.command("ls")
@@ -56,3 +58,20 @@ def models_show(name: Annotated[str, typer.Argument(help="Name of a shipped mode
         msg = "Expected a model folder with a card.md; there is none that can be read."
         raise ModelError(msg) from None
     typer.echo(card)
+
+
+@models_app.command("open")
+def models_open(
+    name: Annotated[str, typer.Argument(help="Of `medmm models ls --encoders`.")],
+    weights: Annotated[Path, typer.Argument(help="Published file of weights, .pt or .safetensors.")],
+    out: Annotated[Path, typer.Argument(help="New pretrained folder.")],
+    text: Annotated[Path, typer.Option(help="Published folder of its text encoder: config.json and tokenizer.")],
+    revision: Annotated[str | None, typer.Option(help="Of the weights, to record.")] = None,
+) -> None:
+    """Make published weights a pretrained folder, for zeroshot, fewshot, eval retrieval and train --init."""
+    from medmm.encoders.opened import CONTRACTS
+    from medmm.pretrained.opened import open_published
+
+    open_published(name, weights, text, out, revision=revision)
+    typer.echo(f"Written; licence of the weights: {CONTRACTS[name].licence}. Whom they saw in training is not known here: they")
+    typer.echo(f"may know your patients, if those are in a public collection. {DISCLAIMER}")

@@ -5,6 +5,8 @@ Names of layers are those of the published weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -60,8 +62,16 @@ class Colipri(nn.Module):
         Raises:
             TaskError: If it cannot be read, or its image side is not exactly this network.
         """
-        state = {name.removeprefix(_IMAGE): tensor for name, tensor in read_state(source).items()}
-        fill(self, state, "COLIPRI", others=_OTHERS)
+        self.take(read_state(source))
+
+    def take(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take the image side of published weights that were read.
+
+        Raises:
+            TaskError: If it is not exactly this network.
+        """
+        named = {name.removeprefix(_IMAGE): tensor for name, tensor in state.items()}
+        fill(self, named, "COLIPRI", others=_OTHERS)
 
 
 class AttentionPool(nn.Module):

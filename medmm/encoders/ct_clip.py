@@ -6,6 +6,8 @@ those of the published weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -63,7 +65,15 @@ class CtClip(nn.Module):
         Raises:
             TaskError: If it cannot be read, or its image side is not exactly this network.
         """
-        fill(self, read_state(source), "CT-CLIP", others=_OTHERS)
+        self.take(read_state(source))
+
+    def take(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take the image side of published weights that were read.
+
+        Raises:
+            TaskError: If it is not exactly this network.
+        """
+        fill(self, state, "CT-CLIP", others=_OTHERS)
 
 
 class _CtVit(nn.Module):

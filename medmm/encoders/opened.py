@@ -63,8 +63,8 @@ class Contract:
 
 
 _VERIFIED = (
-    "Its input, on a marked phantom; its network, on random weights of the names and shapes that its public code gives them. "
-    "Nothing was tried with the real weights."
+    "Its input, on a marked phantom; its image and text networks, on random weights of the names and shapes that its public "
+    "code gives them. Nothing was tried with the real weights."
 )
 
 CONTRACTS: Mapping[str, Contract] = {
@@ -132,8 +132,15 @@ class Merlin(nn.Module):
         Raises:
             TaskError: If it cannot be read, or does not hold every weight in its shape.
         """
-        state = {_inner(name): tensor for name, tensor in read_state(source).items()}
-        fill(self.net, state, "Merlin", others=_OTHERS)
+        self.take(read_state(source))
+
+    def take(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take the image side of published weights that were read.
+
+        Raises:
+            TaskError: If it is not exactly this network.
+        """
+        fill(self.net, {_inner(name): tensor for name, tensor in state.items()}, "Merlin", others=_OTHERS)
 
 
 def _inner(name: str) -> str:

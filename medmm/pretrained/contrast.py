@@ -73,6 +73,27 @@ class InfoNce(_Contrast):
         return 0.5 * (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own))
 
 
+class Opened(InfoNce):
+    """The space of published weights: an encoder leads into it by itself, or by one linear layer.
+
+    Args:
+        config: Width of the common space.
+        encoders: By modality.
+    """
+
+    def __init__(self, config: PretrainedConfig, encoders: Any) -> None:
+        super().__init__(config, encoders)
+        widths = {name: int(encoders[name].out_features) for name in self.reads}
+        self.project = nn.ModuleDict(
+            {name: nn.Identity() if width == config.width else nn.Linear(width, config.width) for name, width in widths.items()}
+        )
+
+    @property
+    def factor(self) -> torch.Tensor:
+        """What similarities are multiplied by; published ones are taken as they are."""
+        return self.log_factor.exp()
+
+
 class Sigmoid(_Contrast):
     """Every image and note of a batch are to say whether they belong together (SigLIP, Zhai et al. 2023).
 

@@ -89,8 +89,12 @@ class Pretrained:
         loaded = self.shared(modalities)
         fresh = [name for name in modalities if name not in loaded]
         unused = [name for name in self.network.encoders if name not in loaded]
+        opened = self.about.get("opened")
+        origin = (
+            f"published as {opened['name']}, licence {opened['licence']}" if opened else ", ".join(self.network.config.objectives)
+        )
         words = f"The encoders of {' and '.join(loaded)} started from pretrained weights `{self.digest[:12]}` "
-        words += f"({', '.join(self.network.config.objectives)}); fusion and heads started at random"
+        words += f"({origin}); fusion and heads started at random"
         words += f", so did the encoders of {' and '.join(fresh)}" if fresh else ""
         return words + (f"; pretrained but not used: {' and '.join(unused)}." if unused else ".")
 

@@ -217,6 +217,9 @@ def checked(values: dict[str, Any]) -> TrainConfig:
     if config.text_encoder == "huggingface" and config.text_source is None and config.init is None:
         msg = "Expected text_source or init with the text encoder huggingface; got neither. Name a folder or a hub repository."
         raise TaskError(msg)
+    if config.text_encoder == "tower" and config.init is None:
+        msg = "Expected init with the text encoder tower, which published weights alone fill; got none. See `medmm models open`."
+        raise TaskError(msg)
     if config.loss == "logit_adjusted" and config.class_weights != "none":
         msg = "Expected class_weights none with loss logit_adjusted, which sees to frequencies itself; got both. Leave one out."
         raise TaskError(msg)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ PAD, UNKNOWN, START, END, MASK, NUMBER = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[M
 _SPECIAL = [PAD, UNKNOWN, START, END, MASK, NUMBER]
 _MANY_UNKNOWN = 0.25
 _LARGEST = 1e12  # longer digit strings are names of things, not quantities
+
+Wording = Literal["numbers", "plain", "ct_clip", "merlin"]
+"""How a note is worded for its tokenizer: with its numbers read, as it stands, or as published weights were trained."""
 
 _LITERAL = re.compile(r"(?:(?<=\d[xX])|(?<![A-Za-z0-9.,]))(?:(?<![^\s(\[=:<>])[-\u2212])?(?:\d+(?:[.,]\d+)*|\.\d+)(?![.,]?\d)")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
@@ -53,6 +56,7 @@ class TextRecipe:
         vocabulary: Token ids.
         max_tokens: Longest input.
         sections: Sections of a note that are read, all when None.
+        wording: How it is worded for the tokenizer; values of numbers travel with `numbers` alone.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -60,6 +64,7 @@ class TextRecipe:
     vocabulary: int
     max_tokens: int = 256
     sections: tuple[SectionName, ...] | None = None
+    wording: Wording = "numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +155,14 @@ class NoteTokenizer:
         tokenizer: A `tokenizers.Tokenizer`; with a `[NUM]` token numbers are replaced by it.
         max_tokens: Longest input; longer notes are cut at the end and say so.
         sections: Sections of a note that are read, all when None.
+        wording: How it is worded for the tokenizer.
     """
 
-    def __init__(self, tokenizer: Any, max_tokens: int, sections: tuple[SectionName, ...] | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, max_tokens: int, sections: tuple[SectionName, ...] | None = None, wording: Wording = "numbers"
+    ) -> None:
         self._tokenizer = tokenizer
-        self.max_tokens, self.sections = max_tokens, sections
+        self.max_tokens, self.sections, self.wording = max_tokens, sections, wording
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._number_token = tokenizer.token_to_id(NUMBER) is not None
@@ -169,7 +177,7 @@ class NoteTokenizer:
     @property
     def recipe(self) -> TextRecipe:
         """What the encoder needs to know."""
-        return TextRecipe(self.vocabulary_size, self.max_tokens, self.sections)
+        return TextRecipe(self.vocabulary_size, self.max_tokens, self.sections, self.wording)
 
     @property
     def pad_id(self) -> int:
@@ -194,7 +202,7 @@ class NoteTokenizer:
         """Rebuild from `to_json` and `recipe`."""
         from tokenizers import Tokenizer
 
-        return cls(Tokenizer.from_str(content), recipe.max_tokens, recipe.sections)
+        return cls(Tokenizer.from_str(content), recipe.max_tokens, recipe.sections, recipe.wording)
 
     @classmethod
     def trained_on(
@@ -223,7 +231,7 @@ class NoteTokenizer:
         Returns:
             The tokens, and notices when the note was cut or is mostly unknown words.
         """
-        reading = read_numbers(note, as_token=self._number_token)
+        reading = self._worded(note, as_token=self._number_token)
         encoding = self._tokenizer.encode(reading.text)
         ids = np.asarray(encoding.ids, dtype=np.int64)
         values, is_number = _numbers_at(encoding.offsets, reading)
@@ -257,17 +265,31 @@ class NoteTokenizer:
                 full[row, : len(tensor)] = tensor
         return *stacked, mask
 
+    def _worded(self, note: str, *, as_token: bool = False) -> Reading:
+        return (
+            read_numbers(note, as_token=as_token) if self.wording == "numbers" else Reading(_as_trained(note, self.wording), (), ())
+        )
+
     def used_text(self, note: str) -> str:
-        """The part of the note the model reads, numbers normalised."""
+        """The part of the note the model reads, as it is worded."""
         note = keep_sections(note, self.sections)
-        reading = read_numbers(note)
-        masked = read_numbers(note, as_token=self._number_token)
+        reading = self._worded(note)
+        masked = self._worded(note, as_token=self._number_token)
         offsets = self._tokenizer.encode(masked.text).offsets
         if len(offsets) <= self.max_tokens:
             return reading.text
         cut = offsets[self.max_tokens - 2][1]
         growth = sum((e - s) - (me - ms) for (s, e), (ms, me) in zip(reading.spans, masked.spans, strict=True) if me <= cut)
         return reading.text[: cut + growth]
+
+
+def _as_trained(note: str, wording: Wording) -> str:
+    """As those who published weights worded their reports."""
+    if wording == "ct_clip":
+        return re.sub(r"[\"'()]", "", note).replace("Not given.", "")
+    if wording == "merlin":
+        return " ".join(re.findall(r"\w+|[^\w\s]+", note.lower()))
+    return note
 
 
 def _learn_pieces(texts: list[str], words: Any, size: int) -> dict[str, int]:
