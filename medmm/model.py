@@ -19,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
 from medmm.encoders import ENCODERS, Encoded
-from medmm.encoders.volumes import OverVolumes
+from medmm.encoders.volumes import OverVolumes, own_encoder
 from medmm.errors import ModelError
 from medmm.fusion import FUSIONS, Features, Present
 from medmm.fusion.contract import mean_present
@@ -179,8 +179,7 @@ class MultimodalClassifier(nn.Module):
 
     def own_encoder(self, name: Modality) -> Any:
         """The encoder of a modality, without what pools several images of a study."""
-        encoder: Any = self.encoders[name]
-        return encoder.encoder if isinstance(encoder, OverVolumes) else encoder
+        return own_encoder(self.encoders[name])
 
     def encode(self, batch: Batch) -> Features:
         """Features of every modality the model reads, in `width` channels; zeros where absent."""

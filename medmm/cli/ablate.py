@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medmm.cli.apps import DeviceOption, JsonOption, OutOption, app
+from medmm.cli.apps import DeviceOption, JsonOption, OutOption, SettingsOption, app
 from medmm.cli.console import print_json, progress
 from medmm.errors import TaskError
 from medmm.types import MODALITIES, Modality
@@ -25,7 +25,7 @@ def ablate(
     seeds: Annotated[str, typer.Option(help="Seeds joined by commas; rows are averaged over them.")] = "0",
     folds: Annotated[str | None, typer.Option(help="Answer out of fold: number of folds, or the column that names them.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 30,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Any other choice of TrainConfig, as key=value.")] = None,
+    settings: SettingsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what is there; refuse when nothing is.")] = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,

@@ -27,6 +27,12 @@ DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute
 AsrOption = Annotated[
     str | None, typer.Option("--asr", help="Hugging Face speech recogniser (folder or hub name) that writes the recording down.")
 ]
+TaskOption = Annotated[
+    Path | None, typer.Option("--task", help="Task file: its labels, tabular values and where labels come from.")
+]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", help='Any other choice of TrainConfig, e.g. modalities=["image"] or width=32.')
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 WithoutLoginOption = Annotated[
     bool, typer.Option("--without-login", help="Let other machines in although MEDMM_USERS names nobody who must log in.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medmm.cli.apps import DeviceOption, OutOption, app
+from medmm.cli.apps import DeviceOption, OutOption, SettingsOption, TaskOption, app
 from medmm.cli.console import exit_if_failed, progress
 from medmm.cli.study import say_trained
 
@@ -21,10 +21,8 @@ def distill(
     weight: Annotated[float, typer.Option(min=0, max=1, help="Share of the teacher's word beside the labels.")] = 0.7,
     epochs: Annotated[int, typer.Option(min=1)] = 30,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    task: Annotated[Path | None, typer.Option(help="Task file: its labels, tabular values and where labels come from.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help='Any other choice of TrainConfig, e.g. modalities=["image"] or width=32.')
-    ] = None,
+    task: TaskOption = None,
+    settings: SettingsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a student on labels and on a teacher's calibrated answers; run the same command again to resume."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medmm.cli.apps import DeviceOption, OutOption, app
+from medmm.cli.apps import DeviceOption, OutOption, SettingsOption, app
 from medmm.cli.console import exit_if_failed, progress
 from medmm.errors import TaskError
 
@@ -29,7 +29,7 @@ def pretrain(
     image_masked: Annotated[float, typer.Option(help="Share of patches of an image that are hidden.")] = 0.6,
     mask_patch: Annotated[int, typer.Option(min=1, help="Voxels along each axis of a patch.")] = 8,
     text_masked: Annotated[float, typer.Option(help="Share of tokens of a note that are hidden.")] = 0.15,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Any other choice of TrainConfig, as key=value.")] = None,
+    settings: SettingsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Pretrain encoders on a cohort without labels; run the same command again to resume, `medmm train --init` to go on."""

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from medmm.cli.apps import AsrOption, DeviceOption, JsonOption, ModelOption, OutOption, WithoutLoginOption, app
+from medmm.cli.apps import (
+    AsrOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    OutOption,
+    SettingsOption,
+    TaskOption,
+    WithoutLoginOption,
+    app,
+)
 from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress
 from medmm.cli.dictation import dictated
 from medmm.errors import InputError
@@ -16,7 +26,7 @@ from medmm.prediction import DISCLAIMER
 
 if TYPE_CHECKING:
     from medmm.sources.inspection import Found
-    from medmm.training.train import TrainResult
+    from medmm.training.run import RunResult
 
 RepairOption = Annotated[
     list[str] | None,
@@ -164,11 +174,11 @@ def train(
     labels: Annotated[
         str | None, typer.Option(help="Class names in order, joined by commas; the second of two is positive.")
     ] = None,
-    task: Annotated[Path | None, typer.Option(help="Task file: its labels, tabular values and where labels come from.")] = None,
+    task: TaskOption = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", help="YAML with choices of TrainConfig, e.g. best.yaml of medmm tune; options win.")
     ] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Any other choice of TrainConfig, as key=value.")] = None,
+    settings: SettingsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a classifier on a cohort; run the same command again to resume."""
@@ -192,7 +202,7 @@ def train(
     exit_if_failed(len(result.failures))
 
 
-def say_trained(result: TrainResult) -> None:
+def say_trained(result: RunResult) -> None:
     """Say what a training run came to."""
     if result.best_epoch < 0:
         typer.echo("This run was finished before; nothing was done.", err=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from medmm.cli.apps import DeviceOption, JsonOption, OutOption, app
+from medmm.cli.apps import DeviceOption, JsonOption, OutOption, SettingsOption, TaskOption, app
 from medmm.cli.console import print_json, progress
 
 
@@ -23,8 +23,8 @@ def tune(
     prune: Annotated[bool, typer.Option(help="Give a trial up that is worse than half of the others.")] = True,
     epochs: Annotated[int, typer.Option(min=1)] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Of the search, of the split and of each training.")] = 0,
-    task: Annotated[Path | None, typer.Option(help="Task file: its labels, tabular values and where labels come from.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="A choice for all trials, as key=value.")] = None,
+    task: TaskOption = None,
+    settings: SettingsOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

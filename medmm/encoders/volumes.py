@@ -37,6 +37,11 @@ class OverVolumes(nn.Module):
         return Encoded(tokens.flatten(1, 2), visible.flatten(1, 2), (weights[..., None] * pooled).sum(1))
 
 
+def own_encoder(encoder: Any) -> Any:
+    """An encoder without what pools several images of a study."""
+    return encoder.encoder if isinstance(encoder, OverVolumes) else encoder
+
+
 def _placed(rows: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     full = torch.zeros(*mask.shape, *rows.shape[1:], dtype=rows.dtype, device=rows.device)
     full[mask] = rows

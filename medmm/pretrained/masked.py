@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from medmm.encoders.volumes import OverVolumes
+from medmm.encoders.volumes import own_encoder
 from medmm.pretrained.config import PretrainedConfig
 from medmm.transforms.batch import Batch
 from medmm.types import Modality
@@ -43,7 +43,7 @@ class MaskedImage(nn.Module):
         patches, channels = self.grid[0] * self.grid[1] * self.grid[2], len(recipe.windows)
         self.hidden = max(1, round(self.share * patches))
         self.fill = nn.Parameter(torch.zeros(channels))
-        encoder = _one_image(encoders["image"])
+        encoder = own_encoder(encoders["image"])
         self.narrow = nn.Linear(encoder.out_features, _WIDTH)
         self.places = nn.Parameter(0.02 * torch.randn(_tokens_of(encoder, (1, channels, *recipe.shape)), _WIDTH))
         self.queries = nn.Parameter(0.02 * torch.randn(patches, _WIDTH))
@@ -58,7 +58,7 @@ class MaskedImage(nn.Module):
         if images is None:
             return None
         hidden = self.choose(len(images), images.device)
-        tokens = _one_image(encoders["image"])(self.conceal(images, hidden)).tokens
+        tokens = own_encoder(encoders["image"])(self.conceal(images, hidden)).tokens
         error = (self.decode(tokens) - self.patches_of(images)).abs()
         return error[hidden].mean()
 
@@ -143,11 +143,6 @@ class MaskedLanguage(nn.Module):
         shown = torch.where(swapped, others, ids.masked_fill(covered, self.hidden_id))
         gone = covered | swapped
         return shown, values.masked_fill(gone, 0.0), is_number & ~gone
-
-
-def _one_image(encoder: Any) -> Any:
-    """The encoder of one image of a study."""
-    return encoder.encoder if isinstance(encoder, OverVolumes) else encoder
 
 
 def _images_of(batch: Batch) -> torch.Tensor | None:

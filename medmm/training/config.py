@@ -150,7 +150,7 @@ class TrainConfig:
 
     def source(self, name: Modality) -> str | None:
         """Where the weights come from that the encoder of a modality begins with; None when they are drawn."""
-        return getattr(self, f"{name}_source", None)
+        return {"image": self.image_source, "text": self.text_source, "audio": self.audio_source}.get(name)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""

@@ -24,7 +24,7 @@ from medmm.table import write_csv
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.processes import Together
-from medmm.training.run import TensorBoard, claim_run, name_of_cache, read_failures, side_of
+from medmm.training.run import RunResult, TensorBoard, claim_run, name_of_cache, read_failures, side_of
 from medmm.training.split import split_unlabelled
 from medmm.training.trainer import Progress, Standing, Trainer, slow_parameters
 from medmm.transforms.augment import Augmenter
@@ -73,24 +73,6 @@ class Aims:
         return tuple(name for name in MODALITIES if name in needed)
 
 
-@dataclass(frozen=True, slots=True)
-class PretrainResult:
-    """What a pretraining run came to.
-
-    Attributes:
-        folder: The pretrained folder.
-        n_train, n_val: Studies learned from and held out to stop.
-        failures: Cases that could not be read.
-        best_epoch: Epoch of the kept weights, -1 when an already finished run was found.
-    """
-
-    folder: Path
-    n_train: int
-    n_val: int
-    failures: tuple[Failure, ...]
-    best_epoch: int
-
-
 def pretrain(
     cohort: str | Path,
     out: str | Path,
@@ -99,7 +81,7 @@ def pretrain(
     *,
     device: str = "auto",
     on_progress: OnProgress = lambda *_: None,
-) -> PretrainResult:
+) -> RunResult:
     """Pretrain encoders on a cohort; labels are not looked at.
 
     Weights are fitted on `train` and kept from the epoch with the lowest loss on held-out patients
@@ -131,7 +113,7 @@ def pretrain(
     out = together.folder(out)
     claim_run(out, "pretrain.json", choices)
     if together.from_first((out / MANIFEST).exists):
-        return PretrainResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
+        return RunResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
     cases = [c for c in split_unlabelled(table.cases, config.fractions, config.division_seed) if c.images or c.note]
     seen = [c for c in cases if c.split in ("train", "val")]
     preprocessor = plan_preprocessing([c for c in seen if c.split == "train"], config, on_progress)
@@ -148,7 +130,7 @@ def pretrain(
     save_pretrained(out, network, preprocessor, about)
     shutil.rmtree(out / "cache", ignore_errors=True)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
-    return PretrainResult(out, **counts, failures=tuple(failures), best_epoch=progress.best_epoch)
+    return RunResult(out, **counts, failures=tuple(failures), best_epoch=progress.best_epoch)
 
 
 def _refuse_unread(aims: Aims, preprocessor: Preprocessor) -> None:

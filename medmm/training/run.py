@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,24 @@ from medmm.training.config import TrainConfig
 from medmm.training.data import Failure
 from medmm.transforms.batch import Preprocessor
 from medmm.types import Modality
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run of training or pretraining came to.
+
+    Attributes:
+        folder: The model folder, or the pretrained one.
+        n_train, n_val: Studies used to fit weights, and to stop (of a classifier also to calibrate and choose thresholds).
+        failures: Cases that could not be read.
+        best_epoch: Epoch of the kept weights, -1 when an already finished run was found.
+    """
+
+    folder: Path
+    n_train: int
+    n_val: int
+    failures: tuple[Failure, ...]
+    best_epoch: int
 
 
 class TensorBoard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.fit import Examples, fit
 from medmm.training.processes import Together
-from medmm.training.run import TensorBoard, claim_run, name_of_cache, read_failures, side_of
+from medmm.training.run import RunResult, TensorBoard, claim_run, name_of_cache, read_failures, side_of
 from medmm.training.split import folds_of, split_cases
 from medmm.training.teacher import Teacher
 from medmm.training.trainer import Log
@@ -39,24 +39,6 @@ from medmm.types import FloatArray, OnProgress
 from medmm.weights import MANIFEST
 
 _MIN_TRAIN = 8
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    """What a training run came to.
-
-    Attributes:
-        folder: The model folder.
-        n_train, n_val: Samples used to fit weights and to stop, calibrate and choose thresholds.
-        failures: Cases that could not be read.
-        best_epoch: Epoch of the kept weights, -1 when an already finished run was found.
-    """
-
-    folder: Path
-    n_train: int
-    n_val: int
-    failures: tuple[Failure, ...]
-    best_epoch: int
 
 
 def train(
@@ -72,7 +54,7 @@ def train(
     on_progress: OnProgress = lambda *_: None,
     on_scan: Callable[[Scan], None] = warn_of_leakage,
     on_epoch: Log = lambda *_: None,
-) -> TrainResult:
+) -> RunResult:
     """Train a classifier on a cohort.
 
     Weights are fitted on `train`; stopping, calibration and thresholds use `val`; `test` is never
@@ -129,7 +111,7 @@ def train(
         cases = tuple(c for c in table.cases if c.target is not None)
         result = run.by_split(cases) if folds is None else run.by_folds(cases, folds)
     else:
-        result = TrainResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
+        result = RunResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
     shutil.rmtree(out / "cache", ignore_errors=True)
     for checkpoint in out.glob("checkpoint*.safetensors*"):
         checkpoint.unlink()
@@ -150,7 +132,7 @@ class _Run:
         self.teacher, self.pretrained, self.on_epoch = teacher, pretrained, on_epoch
         self.tasks: tuple[FurtherTask, ...] = ()
 
-    def by_split(self, labelled: Sequence[Case]) -> TrainResult:
+    def by_split(self, labelled: Sequence[Case]) -> RunResult:
         """Train, stop and calibrate on the sides of one split."""
         cases = split_cases(labelled, self.config.fractions, self.config.division_seed)
         if self.teacher is not None:
@@ -168,9 +150,9 @@ class _Run:
         heldout = heldout_logits(model, preprocessor, val_set, self.config.batch_size)
         fitted_on = [*_fitted_on(kept, train_rows, val_rows, failures), *lesson, scan.summary]
         self._save(model, preprocessor, heldout, train_set, split="val", fitted_on=fitted_on)
-        return TrainResult(self.out, len(train_rows), len(val_rows), tuple(failures), best_epoch)
+        return RunResult(self.out, len(train_rows), len(val_rows), tuple(failures), best_epoch)
 
-    def by_folds(self, labelled: Sequence[Case], folds: str | int) -> TrainResult:
+    def by_folds(self, labelled: Sequence[Case], folds: str | int) -> RunResult:
         """Predict every case outside `test` from weights that did not see it, then fit the final weights on all of them."""
         labelled = [c for c in labelled if c.split != "test"]
         fold = folds_of(labelled, folds, self.config.division_seed)
@@ -193,7 +175,7 @@ class _Run:
         model, best_epoch = self._fit("", preprocessor, everything, None)
         fitted_on = [*_fitted_on(kept, rows, rows[:0], failures, folds=len(parts)), scan.summary]
         self._save(model, preprocessor, heldout, everything, split="out-of-fold", fitted_on=fitted_on)
-        return TrainResult(self.out, len(rows), 0, tuple(failures), best_epoch)
+        return RunResult(self.out, len(rows), 0, tuple(failures), best_epoch)
 
     def _read(
         self, plan_from: Sequence[Case], cases: Sequence[Case]

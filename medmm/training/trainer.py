@@ -21,9 +21,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from medmm.device import use_bf16
 from medmm.disk import replace_bytes
 from medmm.encoders.text import HuggingFace
+from medmm.encoders.volumes import own_encoder
 from medmm.errors import NonFiniteError
 from medmm.training.config import TrainConfig
 from medmm.training.processes import Together
+from medmm.types import MODALITIES
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -228,10 +230,8 @@ class Trainer(Generic[M]):
 
 def slow_parameters(encoders: nn.ModuleDict, config: TrainConfig) -> list[nn.Parameter]:
     """Those of encoders that came with weights, Hugging Face text encoders among them: they know something already."""
-    bare: dict[str, Any] = {
-        name: getattr(encoder, "encoder", encoder) for name, encoder in encoders.items()
-    }  # without what pools several images
-    known = [e for name, e in bare.items() if isinstance(e, HuggingFace) or getattr(config, f"{name}_source", None) is not None]
+    own = {name: own_encoder(encoders[name]) for name in MODALITIES if name in encoders}
+    known = [e for name, e in own.items() if isinstance(e, HuggingFace) or config.source(name) is not None]
     return [p for encoder in known for p in encoder.net.parameters()]
 
 
