@@ -17,8 +17,9 @@ _NOT_MEASURED = "Not measured yet: run `medmm eval run`, then `medmm eval score 
 
 
 def render_card(
-    name: str, model: ModelConfig, fitted_on: Sequence[str], calibrated: Sequence[str], learned: Mapping[str, float] | None = None
-) -> str:
+    name: str, model: ModelConfig, fitted_on: Sequence[str], calibrated: Sequence[str],
+    learned: Mapping[str, float] | None = None, *, licence: str = "apache-2.0",
+) -> str:  # fmt: skip
     """Markdown with a Hugging Face model-card header.
 
     Args:
@@ -27,11 +28,12 @@ def render_card(
         fitted_on: Sentences about the training data and how it was used.
         calibrated: Patterns of modalities that have a calibration.
         learned: What the fusion learned in single numbers, such as `alpha/image`.
+        licence: As the Hub names it; that of published weights the model was trained from binds it too.
     """
     lines = [
         "---",
         "library_name: medmm",
-        "license: apache-2.0",
+        f"license: {licence}",
         "tags: [medical-imaging, multimodal, calibrated, research-only]",
         "---",
         f"# {name}",

@@ -20,7 +20,7 @@
     |   |-- AudioError              E_AUDIO                recording cannot be decoded or is too long
     |   |-- ValuesError             E_VALUES               tabular value not a number or not believable
     |   |-- PhiError                E_PHI                  would reveal who the patient is
-    |   |-- LicenceError            E_LICENCE              no right to pass it on is stated
+    |   |-- LicenceError            E_LICENCE              no right to it is stated, or its licence not accepted
     |   |-- ScopeError              E_OUT_OF_SCOPE         study is not what the model was made for
     |   |-- MissingModalityError    E_MISSING_MODALITY     nothing the model can use
     |   |-- CohortError             E_COHORT               cohort table breaks its contract
@@ -175,7 +175,7 @@ class PhiError(InputError):
 
 
 class LicenceError(InputError):
-    """Nothing states that it may be passed on."""
+    """Nothing states that it may be passed on, or its licence was not accepted."""
 
     code = "E_LICENCE"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,10 @@ def _list_encoders(as_json: bool) -> None:
         low, high = recipe.windows[0]
         values = f"{low:g} to {high:g} HU as {contract.scale[0]:g} to {contract.scale[1]:g}"
         typer.echo(f"{contract.name}: {grid}; {values}; axes {contract.axes}")
-        typer.echo(f"  weights: {contract.weights}; licence: {contract.licence}")
+        for what, published in (("weights", contract.weights), ("text", contract.text)):
+            typer.echo(
+                f"  {what}: {published.page}; licence: {published.licence}; revision: {published.revision or 'not published'}"
+            )
         typer.echo(f"  verified: {contract.verified}")
 
 
@@ -73,5 +77,29 @@ def models_open(
     from medmm.pretrained.opened import open_published
 
     open_published(name, weights, text, out, revision=revision)
-    typer.echo(f"Written; licence of the weights: {CONTRACTS[name].licence}. Whom they saw in training is not known here: they")
+    typer.echo(
+        f"Written; licence of the weights: {CONTRACTS[name].weights.licence}. Whom they saw in training is not known here: they"
+    )
     typer.echo(f"may know your patients, if those are in a public collection. {DISCLAIMER}")
+
+
+@models_app.command("pull")
+def models_pull(
+    name: Annotated[str, typer.Argument(help="Of `medmm models ls --encoders`.")],
+    out: Annotated[Path, typer.Argument(help="Folder to download to.")],
+    revision: Annotated[str | None, typer.Option(help="Commit of the weights, where the contract names none.")] = None,
+    text_revision: Annotated[str | None, typer.Option(help="Commit of the text encoder's tokenizer, likewise.")] = None,
+    accept: Annotated[bool, typer.Option("--accept-licence", help="You accept the licences; without, you are asked.")] = False,
+) -> None:
+    """Download published weights from the Hub at one commit, once their licence and terms were shown and accepted."""
+    from medmm.pretrained.pull import plan_pull, pull
+
+    pulls = plan_pull(name, revision, text_revision)
+    for each in pulls:
+        typer.echo(f"{each.published.repo} at {each.revision}: {', '.join(each.published.files)}")
+        typer.echo(f"  licence: {each.published.licence}; terms: {each.published.page}")
+    accepted = accept or (sys.stdin.isatty() and typer.confirm("Do you accept these licences and terms?"))
+    files = pull(name, pulls, out, accepted=accepted)
+    weights, where = files[0].relative_to(out), out.name
+    typer.echo(f"{len(files)} files. Next: medmm models open {name} {where}/{weights} NEW_FOLDER --text {where}/text")
+    typer.echo(f"Only what is in the terms is allowed. {DISCLAIMER}")

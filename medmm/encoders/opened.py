@@ -7,7 +7,7 @@ that look right and mean nothing. Each contract is held by the tests against a m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,30 @@ _OTHERS = ("classifier.", "contrastive_head.", "encode_text.", "logit_scale")  #
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """A repository of the Hub.
+
+    Attributes:
+        repo: USER/NAME.
+        licence: Of what is taken from it, and terms that are agreed to on its page.
+        files: What is taken; a name that begins with a dot stands for all that end so.
+        kind: Of the repository.
+        revision: The one known to belong to this contract, None when none was published.
+    """
+
+    repo: str
+    licence: str
+    files: tuple[str, ...]
+    kind: Literal["model", "dataset"] = "model"
+    revision: str | None = None
+
+    @property
+    def page(self) -> str:
+        """Address for people."""
+        return f"https://huggingface.co/{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """What published weights expect, and what is known of them here.
 
@@ -32,8 +56,9 @@ class Contract:
         recipe: Grid and window; the axes of a recipe are R, A, S.
         axes: Where the axes of the network's tensor point, e.g. `SLP`.
         scale: Values of the lowest and the highest end of the window.
-        licence: Of the weights, which are never shipped here.
-        weights: Where they are published.
+        weights: Where they are published; they are never shipped here.
+        text: Where configuration and tokenizer of its text encoder are.
+        passed_on: Licence of what is trained from them, as a model card's header names it.
         verified: What was tried, in words.
     """
 
@@ -41,8 +66,9 @@ class Contract:
     recipe: VolumeRecipe
     axes: str
     scale: tuple[float, float]
-    licence: str
-    weights: str
+    weights: Published
+    text: Published
+    passed_on: str
     verified: str
 
     def arrange(self, image: torch.Tensor) -> torch.Tensor:
@@ -57,8 +83,8 @@ class Contract:
         recipe = self.recipe
         return {
             "name": self.name, "shape_ras": list(recipe.shape), "spacing_ras_mm": list(recipe.spacing),
-            "window_hu": list(recipe.windows[0]), "axes": self.axes, "scale": list(self.scale), "licence": self.licence,
-            "weights": self.weights, "verified": self.verified,
+            "window_hu": list(recipe.windows[0]), "axes": self.axes, "scale": list(self.scale),
+            "weights": asdict(self.weights), "text": asdict(self.text), "verified": self.verified,
         }  # fmt: skip
 
 
@@ -67,21 +93,29 @@ _VERIFIED = (
     "code gives them. Nothing was tried with the real weights."
 )
 
+_TOKENIZER = (".json", ".txt")
+_CXR_BERT = Published(
+    "microsoft/BiomedVLP-CXR-BERT-specialized", "MIT", _TOKENIZER, revision="5157bdba1437a3aed316dacb1a5b68edf96b9902"
+)
 CONTRACTS: Mapping[str, Contract] = {
     contract.name: contract
     for contract in (
         Contract(
             "merlin", VolumeRecipe((224, 224, 160), (1.5, 1.5, 3.0), _WIDE, antialias=False), "SRA", (0.0, 1.0),
-            "MIT for the code; for the weights see where they are published", "hf:stanfordmimi/Merlin",
-            _VERIFIED,
+            Published(
+                "stanfordmimi/Merlin", "MIT for the code; for the weights see their page",
+                ("i3_resnet_clinical_longformer_best_clip_04-02-2024_23-21-36_epoch_99.pt",),
+            ),
+            Published("yikuan8/Clinical-Longformer", "see its page", _TOKENIZER), "other", _VERIFIED,
         ),
         Contract(
             "ct_clip", VolumeRecipe((480, 480, 240), (0.75, 0.75, 1.5), _WIDE, antialias=False), "SLP", (-1.0, 1.0),
-            "CC BY-NC-SA 4.0", "hf:datasets/ibrahimhamamci/CT-RATE", _VERIFIED,
+            Published("ibrahimhamamci/CT-RATE", "CC BY-NC-SA 4.0", ("models/CT-CLIP-Related/CT-CLIP_v2.pt",), "dataset"),
+            _CXR_BERT, "cc-by-nc-sa-4.0", _VERIFIED,
         ),
         Contract(
             "colipri", VolumeRecipe((192, 192, 192), (2.0, 2.0, 2.0), _WIDE, antialias=False), "RAS", (-1.0, 1.0),
-            "MIT, weights included", "hf:microsoft/colipri", _VERIFIED,
+            Published("microsoft/colipri", "MIT, weights included", ("model.safetensors",)), _CXR_BERT, "apache-2.0", _VERIFIED,
         ),
     )
 }  # fmt: skip

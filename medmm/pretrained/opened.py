@@ -97,7 +97,8 @@ def open_published(
     _fill(network, layout, state, name)
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    origin = {"name": name, "licence": contract.licence, "weights": contract.weights, "revision": revision, "sha256": digest}
+    published = contract.weights
+    origin = {"name": name, "licence": published.licence, "weights": published.page, "revision": revision, "sha256": digest}
     about = {"medmm": medmm.__version__, "opened": origin}
     with appearing(out) as folder:
         write_csv(folder / "split.csv", ["study_id", "patient_id", "split"], [])  # nobody of ours; whom else, is not known

@@ -16,6 +16,7 @@ import medmm
 from medmm.card import render_card
 from medmm.device import choose_device
 from medmm.disk import replace_bytes
+from medmm.encoders.opened import CONTRACTS
 from medmm.errors import CohortError, LeakageError, TaskError
 from medmm.leakage import Scan, scan_cases, warn_of_leakage
 from medmm.model import ModelConfig, MultimodalClassifier
@@ -260,8 +261,19 @@ class _Run:
         frequencies = ", ".join(f"{name} {share:.3g}" for name, share in zip(self.table.labels, prevalence, strict=True))
         loss = f"Loss {self.config.loss}, class weights {self.config.class_weights}, frequencies here: {frequencies}."
         told, learned = [*fitted_on, loss], model.fusion.numbers()
-        card = render_card(self.out.resolve().name, model.config, told, sorted(calibrators), learned)
+        card = render_card(
+            self.out.resolve().name, model.config, told, sorted(calibrators), learned, licence=self._licence(model.config)
+        )
         save_model_folder(self.out, model, preprocessor, calibrators, thresholds, card=card, prevalence=prevalence)
+
+    def _licence(self, config: ModelConfig) -> str:
+        """Of the card's header: that of the published weights the model started from, if there were any."""
+        opened = self.pretrained.about.get("opened") if self.pretrained is not None else None
+        names = {opened["name"]} if opened else set()
+        if self.config.image_source is not None and config.image is not None:
+            names.add(config.image.encoder)
+        found = {CONTRACTS[name].passed_on for name in names if name in CONTRACTS}
+        return "other" if len(found) > 1 else next(iter(found), "apache-2.0")
 
     def _record_sides(self, cases: Sequence[Case], sides: Sequence[str], kept: Sequence[Case], samples: CachedSamples) -> Scan:
         """Who and which image stood on which side, so that an evaluation can prove that it measures on others, and what leaks."""

@@ -203,5 +203,5 @@ def test_the_contracts_are_listed_with_what_was_verified() -> None:
     assert [entry["name"] for entry in listed] == list(CONTRACTS)
     assert {entry["name"] for entry in listed} <= set(ENCODERS["image"])
     text = CliRunner().invoke(app, ["models", "ls", "--encoders"]).stdout
-    assert all(entry["verified"] in text and entry["licence"] in text for entry in listed)
+    assert all(entry["verified"] in text and entry["weights"]["licence"] in text for entry in listed)
     assert text.count("Nothing was tried with the real weights") == 3

@@ -25,9 +25,12 @@ from medmm.encoders import ENCODERS
 from medmm.encoders.opened import CONTRACTS
 from medmm.errors import StoreError, TaskError
 from medmm.evaluation.embedded import embed_texts
+from medmm.model_folder import load_model_folder
 from medmm.pretrained.folder import Pretrained, load_pretrained
 from medmm.pretrained.opened import open_published
+from medmm.space.checks import card_header
 from medmm.table import read_rows
+from medmm.training import TrainConfig, train
 from medmm.training.config import checked
 from medmm.transforms.text import NoteTokenizer, TextRecipe
 
@@ -177,9 +180,9 @@ def test_images_are_embedded_and_compared_as_published(made: Made, opened: tuple
 
 def test_the_folder_says_whose_weights_it_holds(made: Made, opened: tuple[Path, Pretrained]) -> None:
     origin = opened[1].about["opened"]
-    assert (origin["name"], origin["revision"], origin["licence"]) == (made.name, "a" * 40, CONTRACTS[made.name].licence)
+    assert (origin["name"], origin["revision"], origin["licence"]) == (made.name, "a" * 40, CONTRACTS[made.name].weights.licence)
     assert made.name in opened[1].told(["image"])
-    assert CONTRACTS[made.name].licence in opened[1].told(["image"])
+    assert CONTRACTS[made.name].weights.licence in opened[1].told(["image"])
     assert opened[1].patients == frozenset()
     with pytest.raises(StoreError, match="something"):
         made.open(opened[0])
@@ -245,6 +248,26 @@ def test_ct_clip_answers_a_cohort_from_its_own_prompts(tmp_path: Path) -> None:
     for name in findings:
         difference = made.embed(f"{name} is present.").numpy() - made.embed(f"{name} is not present.").numpy()
         assert float(row[f"p__{name}"]) == pytest.approx(expit(np.exp(1.5) * image @ difference), abs=1e-4)
+
+
+def test_a_model_trained_from_them_carries_their_licence(tmp_path: Path) -> None:
+    made = Made("ct_clip", tmp_path)
+    made.open(tmp_path / "pre")
+    sides = ["train"] * 24 + ["val"] * 12 + ["test"] * 4
+    rows = [
+        f"s{i},p{i},lung nodule is {'' if i % 2 else 'not '}present.,{'yes' if i % 2 else 'no'},{s}" for i, s in enumerate(sides)
+    ]
+    (tmp_path / "cohort.csv").write_text("\n".join(["study_id,patient_id,note,label,split", *rows]) + "\n")
+    config = TrainConfig(
+        epochs=1, width=8, modalities=("text",), text_encoder="tower", init=str(tmp_path / "pre"), augment=False, frozen=("text",)
+    )
+    with pytest.warns(UserWarning, match="tell"):  # the word that tells the label
+        train(tmp_path / "cohort.csv", tmp_path / "run", config, device="cpu")
+    model = load_model_folder(tmp_path / "run", torch.device("cpu"))
+    assert card_header(model.card)["license"] == "cc-by-nc-sa-4.0"
+    assert "published as ct_clip" in model.card
+    layer = "encoder.layer.0.output.dense.bias"
+    assert torch.equal(model.model.own_encoder("text").net.state_dict()[layer], made.tensors[f"text_transformer.{layer}"])
 
 
 def test_published_wordings_leave_numbers_in_the_text() -> None:
