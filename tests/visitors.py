@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -70,3 +71,11 @@ class Visitor:
         """Upload one file and have it read; values of the viewer and what stands beside it."""
         files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in self.upload((name, content))]
         return self.ask("open_upload", files)
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Look again and again; it must hold in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

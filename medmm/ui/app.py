@@ -69,9 +69,7 @@ def _languages() -> str:
 
 def _wipe(page: Page) -> Any:
     def wipe(request: gr.Request) -> None:
-        page.jobs.cancel(str(request.session_hash))
-        page.batches.leave(str(request.session_hash))
-        page.sessions.wipe(str(request.session_hash))
+        page.leave(str(request.session_hash))
 
     return wipe
 

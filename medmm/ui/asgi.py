@@ -15,8 +15,12 @@ Headers = dict[bytes, bytes]
 
 
 def headers_of(scope: Scope) -> Headers:
-    """Headers of a request by lower-case name, the last of each."""
-    return {name.lower(): value for name, value in scope["headers"]}
+    """Headers of a request by lower-case name; one sent twice says both, as whoever stands in between may believe either."""
+    found: Headers = {}
+    for name, value in scope["headers"]:
+        key, between = name.lower(), b"; " if name.lower() == b"cookie" else b", "
+        found[key] = found[key] + between + value if key in found else value
+    return found
 
 
 def cookie(scope: Scope, name: str) -> str:

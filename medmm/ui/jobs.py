@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from statistics import median
 from typing import Any
 
-from medmm.errors import MedmmError
+from medmm.errors import MedmmError, WorkerError
 from medmm.worker import Watch
 
 Call = Callable[..., dict[str, Any]]
@@ -67,6 +67,8 @@ class Job:
             self._result = call(task, timeout, self.watch, **arguments)
         except MedmmError as error:
             self._error = error
+        except Exception as error:  # no room for a process, for one: whatever it is, those behind must get their turn
+            self._error = WorkerError(f"Expected the working process to be there; it is not ({type(error).__name__}). Try again.")
 
     def _told(self, phase: str) -> None:
         self.phase = phase

@@ -51,6 +51,7 @@ class Page:
         self.reader = Worker(_TASKS, "reader", environment=SINGLE_THREADED)
         self.predictor = Worker(_TASKS, "model")
         self.jobs = Jobs(_answering(self.predictor))
+        self._readings, self._dictations = Jobs(self.reader.call), Jobs(self.predictor.call)
         self._cohorts = Worker(_TASKS, "batch")
         self.batches = Batches(self.sessions, self.reader, self._cohorts, self._folder_of, lambda: self.public)
         self.recogniser = os.environ.get("MEDMM_ASR", "")
@@ -92,7 +93,7 @@ class Page:
         """An example opened, its note, and the model made for it."""
         example = self.examples[index]
         token, folder = self.sessions.new(session)
-        viewer, facts, token = self._read(token, folder, example.path, language)
+        viewer, facts, token = self._read(token, folder, example.path, session, language)
         told = f'<p class="mm-muted" lang="en">{escape(example.truth)} {escape(example.attribution)}</p>'
         return (viewer, facts + told, token), example.note, example.model if example.model in self._models else self.models()[0]
 
@@ -117,7 +118,7 @@ class Page:
             MedmmError: If it cannot be looked at, names the patient on a public page, or is no longer there.
         """
         path = _uploaded(self.sessions.find(token, session))
-        return self.reader.call("inspect", _READ_SECONDS, path=str(path), public=self.public)
+        return self._have_read("inspect", session, path.parent, path=str(path), public=self.public)
 
     def read(
         self, token: str, session: str, language: Language = "en", *, series: str | None = None, repair: Sequence[str] = (),
@@ -141,13 +142,14 @@ class Page:
         token, folder = self.sessions.renew(token, session)
         identifiers = inspection["identifiers"] if inspection else None
         how: dict[str, Any] = {"series": series, "repair": list(repair), "identifiers": identifiers}
-        return self._read(token, folder, path, language, keep=keep, **how)
+        return self._read(token, folder, path, session, language, keep=keep, **how)
 
     def _read(
-        self, token: str, folder: Path, path: Path, language: Language, *, keep: bool = False, **how: Any
+        self, token: str, folder: Path, path: Path, session: str, language: Language, *, keep: bool = False, **how: Any
     ) -> Opened:  # fmt: skip
         try:
-            found = self.reader.call("read", _READ_SECONDS, path=str(path), folder=str(folder), public=self.public, **how)
+            asked = {"path": str(path), "folder": str(folder), "public": self.public, **how}
+            found = self._have_read("read", session, folder, **asked)
         except MedmmError as error:
             if not keep:
                 self.sessions.drop(token)
@@ -175,7 +177,11 @@ class Page:
         """
         path = self.sessions.adopt(uploads, folder, session)
         how: dict[str, Any] = {"series": series, "repair": list(repair), "seen": False}
-        self.reader.call("read", _READ_SECONDS, path=str(path), folder=str(folder), public=self.public, **how)
+        self._have_read("read", session, folder, path=str(path), folder=str(folder), public=self.public, **how)
+
+    def _have_read(self, task: str, session: str, place: Path, **arguments: Any) -> dict[str, Any]:
+        """What a task of the reader answers about what lies in a place, waited for; it ends when the visitor leaves."""
+        return _if_still_there(self._readings.start(session, task, task, _READ_SECONDS, **arguments), place).result()
 
     def hear(self, upload: str, session: str = "") -> dict[str, Any]:
         """Take a recording over, write it down and let it go.
@@ -192,10 +198,10 @@ class Page:
         """
         with self.sessions.passing() as folder:
             path = self.sessions.adopt([upload], folder, session)
-            heard = self.reader.call("hear", _READ_SECONDS, path=str(path), folder=str(folder))
+            heard = self._have_read("hear", session, folder, path=str(path), folder=str(folder))
             if self.recogniser:
                 asked = {"folder": str(folder), "recogniser": self.recogniser}
-                heard |= self.predictor.call("transcribe", _PREDICT_SECONDS, None, **asked)
+                heard |= self._dictations.start(session, self.recogniser, "transcribe", _PREDICT_SECONDS, **asked).result()
         return heard
 
     def check_metrics(self, upload: str, session: str = "") -> Results:
@@ -210,7 +216,7 @@ class Page:
         """
         with self.sessions.passing() as folder:
             path = self.sessions.adopt([upload], folder, session)
-            self.reader.call("check_metrics", _READ_SECONDS, path=str(path), folder=str(folder))
+            self._have_read("check_metrics", session, folder, path=str(path), folder=str(folder))
             return read_results(folder / METRICS)
 
     def ask(
@@ -240,7 +246,7 @@ class Page:
         """Put a question about what lies in a folder into the line; for the rest as `ask`."""
         asked: dict[str, Any] = {"folder": str(folder) if folder else None, "note": note, "model": self._folder_of(model)}
         asked |= {"public": self.public, "confidence": confidence, "values": dict(values or {})}
-        return self.jobs.start(session, model, "predict", _PREDICT_SECONDS, **asked)
+        return _if_still_there(self.jobs.start(session, model, "predict", _PREDICT_SECONDS, **asked), folder)
 
     def progress(self, job: Job, language: Language = "en") -> str:
         """Where an answer stands, as HTML."""
@@ -270,6 +276,13 @@ class Page:
         except MedmmError as error:
             return views.failure(error.code, error.message, language)
 
+    def leave(self, session: str) -> None:
+        """Stop what is done for a visitor who has left, and remove what is his."""
+        for line in (self.jobs, self._readings, self._dictations):
+            line.cancel(session)
+        self.batches.leave(session)
+        self.sessions.wipe(session)
+
     def close(self) -> None:
         """Stop the helper processes and remove every file."""
         self.reader.close()
@@ -290,6 +303,13 @@ def _answering(worker: Worker) -> Call:
     if lent is None:
         return worker.call
     return lambda _task, _timeout, _watch, **arguments: lent(**arguments)
+
+
+def _if_still_there(job: Job, place: Path | None) -> Job:
+    """A job just begun. Leaving stops a visitor's jobs and removes their folders, but he may have left while this one was begun."""
+    if place is not None and not place.exists():
+        job.cancel()
+    return job
 
 
 def _uploaded(folder: Path) -> Path:

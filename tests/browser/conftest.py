@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from medmm.shelf import examples
 from tests.served import Server, start
+from tests.visitors import Visitor
 
 
 @dataclass
@@ -63,6 +65,26 @@ def serve() -> Iterator[Callable[..., Server]]:
 def server(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
     """One page for all tests that do not stop it."""
     return serve(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="session")
+def scan() -> bytes:
+    """A synthetic patient as a zip of DICOM slices."""
+    return next(e.path for e in examples() if e.model == "phantom").read_bytes()
+
+
+@pytest.fixture
+def come() -> Iterator[Callable[[str], Visitor]]:
+    """Fresh visitors of the page at an address, who use no browser."""
+    came: list[Visitor] = []
+
+    def visit(url: str) -> Visitor:
+        came.append(Visitor(url))
+        return came[-1]
+
+    yield visit
+    for visitor in came:
+        visitor.close()
 
 
 @pytest.fixture

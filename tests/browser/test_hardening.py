@@ -8,9 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +23,48 @@ import pytest
 
 from medmm.shelf import examples
 from medmm.ui.login import VARIABLE, hashed
-from tests.visitors import Visitor
+from tests.visitors import Visitor, wait_until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("drip")]
 CANARY = "CANARY^QUIXOTE"
 PASSWORD = "correct horse battery"
+Come = Callable[[str], Visitor]
+
+
+class Drip:
+    """A hundred connections that send a byte of a header every two seconds, until the page closes them or `over` is set."""
+
+    def __init__(self, url: str) -> None:
+        host, port = url.removeprefix("http://").rstrip("/").split(":")
+        self._url = url
+        self.open = [socket.create_connection((host, int(port))) for _ in range(100)]
+        self.slowest = 0.0  # seconds that somebody else waited for an answer meanwhile
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._drip)
+        self.thread.start()
+
+    def _drip(self) -> None:
+        while self.open and not self.over.wait(2):
+            for connection in self.open:
+                try:
+                    connection.send(b"G")
+                except OSError:
+                    connection.close()
+            began = time.monotonic()
+            httpx.get(self._url + "theme.css", timeout=20).raise_for_status()
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.open = [connection for connection in self.open if connection.fileno() >= 0]
 
 
 @pytest.fixture(scope="module")
-def scan() -> bytes:
-    """A synthetic patient as a zip of DICOM slices."""
-    return next(e.path for e in examples() if e.model == "phantom").read_bytes()
-
-
-@pytest.fixture
-def come() -> Iterator[Callable[[str], Visitor]]:
-    """Fresh visitors of the page at an address."""
-    came: list[Visitor] = []
-
-    def visit(url: str) -> Visitor:
-        came.append(Visitor(url))
-        return came[-1]
-
-    yield visit
-    for visitor in came:
-        visitor.http.close()
-
-
-Come = Callable[[str], Visitor]
+def drip(server: Any) -> Iterator[Drip]:
+    """Goes on while the other tests of this file run."""
+    dripping = Drip(server.url)
+    yield dripping
+    dripping.over.set()
+    dripping.thread.join()
+    for connection in dripping.open:
+        connection.close()
 
 
 def pack_of(opened: Any) -> str:
@@ -174,10 +191,52 @@ def test_markup_in_headers_names_and_notes_is_text(visit: Any, scan: bytes, tmp_
     assert visit.console == []
 
 
-def test_a_name_in_everything_sent_is_neither_said_nor_kept(
-    come: Come, serve: Callable[..., Any], scan: bytes, tmp_path: Path
-) -> None:
-    running = serve(tmp_path / "temp")
+def begin_upload(url: str) -> socket.socket:
+    """Send a part of a file and no more; closing what is returned breaks it off."""
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    connection = socket.create_connection((host, int(port)))
+    head = ["POST /gradio_api/upload HTTP/1.1", f"Host: {host}", "Content-Length: 9999999"]
+    form = ["Content-Type: multipart/form-data; boundary=b", "", "--b", 'Content-Disposition: form-data; name="f"; filename="a"']
+    connection.sendall("\r\n".join([*head, *form, "", "x" * 100_000]).encode())
+    return connection
+
+
+@dataclass
+class Restarted:
+    """A page that was started after another was killed: what was on disk then, and the address of a volume of then."""
+
+    page: Any
+    before: set[Path]
+    pack: str
+
+
+@pytest.fixture(scope="module")
+def restarted(serve: Callable[..., Any], scan: bytes, tmp_path_factory: pytest.TempPathFactory) -> Restarted:
+    """Killed while twenty uploads are under way, one waits and a study is open."""
+    temp = tmp_path_factory.mktemp("restarted") / "temp"
+    first = serve(temp)
+    anna = Visitor(first.url)
+    pack = pack_of(anna.open("a.zip", scan))
+    anna.upload(("b", b"waits"))
+    anna.close()
+    known = len(first.files())
+    with ExitStack() as under_way:
+        for _ in range(20):
+            under_way.enter_context(begin_upload(first.url))
+        wait_until(lambda: len(first.files()) == known + 20)
+        first.stop(signal.SIGKILL)
+    before = set(first.files())
+    return Restarted(serve(temp), before, pack)
+
+
+def test_after_a_kill_during_uploads_nothing_of_before_is_served_or_kept(restarted: Restarted) -> None:
+    assert len(restarted.before) > 20
+    assert httpx.get(restarted.page.url.rstrip("/") + restarted.pack).status_code == 404
+    assert restarted.before & set(restarted.page.files()) == set()
+
+
+def test_a_name_in_everything_sent_is_neither_said_nor_kept(come: Come, restarted: Restarted, scan: bytes, tmp_path: Path) -> None:
+    running = restarted.page
     anna = come(running.url)
     anna.open(f"{CANARY}.zip", planted(scan, tmp_path, CANARY))
     anna.ask("answer", None, f"Nodule in {CANARY}.", "phantom", None, None)
@@ -190,45 +249,6 @@ def test_a_name_in_everything_sent_is_neither_said_nor_kept(
     assert kept == []
     assert running.files() == []
     assert "CANARY" not in running.said.read_text()
-
-
-def test_a_killed_server_serves_nothing_of_before_and_its_files_go_with_the_next(
-    come: Come, serve: Callable[..., Any], scan: bytes, tmp_path: Path
-) -> None:
-    first = serve(tmp_path / "temp")
-    anna = come(first.url)
-    pack = pack_of(anna.open("a.zip", scan))
-    anna.upload(("b", b"waits"))
-    assert len(first.files()) > 1
-    first.stop(signal.SIGKILL)
-    before = set(first.files())
-    assert before
-    second = serve(tmp_path / "temp")
-    assert httpx.get(second.url.rstrip("/") + pack).status_code == 404
-    left = before & set(second.files())
-    second.stop()
-    assert left == set()
-    assert second.files() == []
-
-
-def test_who_drips_headers_is_let_go_while_others_are_served(server: Any) -> None:
-    host, port = server.url.removeprefix("http://").rstrip("/").split(":")
-    slow = [socket.create_connection((host, int(port))) for _ in range(100)]
-    try:
-        began = time.monotonic()
-        while time.monotonic() - began < 24:
-            for connection in slow:
-                try:
-                    connection.send(b"G")
-                except OSError:
-                    connection.close()
-            assert httpx.get(server.url + "theme.css", timeout=5).status_code == 200
-            slow = [connection for connection in slow if connection.fileno() >= 0]
-            time.sleep(2)
-        assert slow == []
-    finally:
-        for connection in slow:
-            connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -277,3 +297,9 @@ def test_other_machines_are_not_let_in_without_login() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
     assert done.returncode == 2
     assert "--without-login" in done.stderr
+
+
+def test_who_drips_headers_is_let_go_while_others_are_served(drip: Drip) -> None:
+    drip.thread.join(30)
+    assert drip.open == []
+    assert drip.slowest < 5

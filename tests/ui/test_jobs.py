@@ -7,13 +7,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from medmm.errors import CancelledError, MissingModalityError
+from medmm.errors import CancelledError, MissingModalityError, WorkerError
 from medmm.shelf import find_model
 from medmm.ui.jobs import Job, Jobs
 from medmm.worker import Worker
+from tests.visitors import wait_until
 
 NOTE = "History: soft-tissue sarcoma of the left thigh."
 
@@ -45,17 +47,10 @@ def held(worker: Worker, ask: Callable[..., Job]) -> Iterator[Job]:
     pid = worker._process.pid
     os.kill(pid, signal.SIGSTOP)
     job = ask("anna")
-    until(lambda: job.began > 0)
+    wait_until(lambda: job.began > 0)
     yield job
     if worker._process is not None and worker._process.pid == pid:
         os.kill(pid, signal.SIGCONT)
-
-
-def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_an_answer_comes_with_the_phases_it_went_through(ask: Callable[..., Job]) -> None:
@@ -78,13 +73,13 @@ def test_an_error_is_raised_where_the_answer_is_asked_for(ask: Callable[..., Job
 
 def test_those_behind_know_their_place_and_about_how_long(jobs: Jobs, held: Job, ask: Callable[..., Job]) -> None:
     second, third = ask("berta"), ask("carl")
-    until(lambda: jobs.place(third) == 2)
+    wait_until(lambda: jobs.place(third) == 2)
     assert [jobs.place(job) for job in (held, second, third)] == [0, 1, 2]
     left = [jobs.seconds_left(job) for job in (held, second, third)]
     assert all(seconds is not None for seconds in left)
     assert left[1] <= left[2]  # type: ignore[operator]
     second.cancel()
-    until(lambda: jobs.place(third) == 1)
+    wait_until(lambda: jobs.place(third) == 1)
     with pytest.raises(CancelledError):
         second.result()
     jobs.cancel("anna")
@@ -111,3 +106,17 @@ def test_nothing_is_promised_about_a_kind_never_seen(jobs: Jobs, held: Job, tmp_
     for each in (job, held):
         with pytest.raises(CancelledError):
             each.result()
+
+
+def test_whatever_goes_wrong_those_behind_get_their_turn() -> None:
+    def call(task: str, *_: Any, **__: Any) -> dict[str, Any]:
+        if task == "fails":
+            msg = "SECRET"
+            raise BlockingIOError(msg)
+        return {"done": True}
+
+    jobs = Jobs(call)
+    with pytest.raises(WorkerError, match="BlockingIOError") as caught:
+        jobs.start("anna", "kind", "fails", 1.0).result()
+    assert "SECRET" not in caught.value.message
+    assert jobs.start("ben", "kind", "works", 1.0).result() == {"done": True}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from medmm.errors import MedmmError, ModelError
+from medmm.errors import CancelledError, MedmmError, ModelError
 from medmm.shelf import DEFAULT_MODEL, examples, find_model, model_names
 from medmm.ui import views
 from medmm.ui.page import PACK_ROUTE, Opened, Page
@@ -157,6 +157,18 @@ def test_a_study_is_only_for_the_visitor_who_opened_it(page: Page) -> None:
     assert code_in(asked(page, token, note, model, "anna")) == ""
     page.sessions.wipe("anna")
     assert code_in(asked(page, token, note, model, "anna")) == "E_NO_IMAGE"
+
+
+def test_a_question_about_a_study_that_has_just_gone_is_stopped(page: Page, tmp_path: Path) -> None:
+    with pytest.raises(CancelledError):
+        page.ask_about(tmp_path / "gone", NOTE, DEFAULT_MODEL, "anna").result()
+
+
+def test_who_leaves_leaves_nothing(page: Page, store: Any, patient_zip: Path) -> None:
+    page.take([store(patient_zip.read_bytes())], "anna")
+    page.leave("anna")
+    page.leave("nobody")
+    assert left_on_disk(page) == []
 
 
 def test_a_note_alone_and_a_scan_alone_are_answered_and_say_what_is_missing(page: Page) -> None:

@@ -7,7 +7,6 @@ import shutil
 import socket
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from starlette.routing import Route
 from medmm.ui import uploads
 from medmm.ui.uploads import Uploads
 from medmm.ui.visitor import VisitorCookie, Visitors
+from tests.visitors import wait_until
 
 Come = Callable[[], httpx.Client]
 NAME = "SECRET^Patient 1970"
@@ -169,13 +169,6 @@ def test_a_disconnect_in_the_middle_leaves_nothing(come: Come, root: Path) -> No
         connection.sendall(head + part)
         wait_until(lambda: bool(stored(root)))
     wait_until(lambda: not list(root.iterdir()))
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_progress_is_told_while_the_upload_comes_and_then_ends(come: Come) -> None:

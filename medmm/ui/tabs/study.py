@@ -149,9 +149,9 @@ def _upload(page: Page) -> Any:
         if not files:
             yield (*_opened(None, "", ""), *cleared)
             return
-        yield (*_opened(None, "", "", views.working(say(spoken, "looking"))), *cleared)
         try:
-            token = page.take(files, session)
+            token = page.take(files, session)  # before a word is said: it goes with a visitor who leaves from now on
+            yield (*_opened(None, "", "", views.working(say(spoken, "looking"))), *cleared)
             inspection = page.inspect(token, session)
             verdict = study_views.verdict(inspection, spoken)
             yield (*_opened(None, views.working(say(spoken, "reading_series")), "", verdict), *cleared)

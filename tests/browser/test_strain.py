@@ -1,0 +1,160 @@
+"""The served page under strain: who leaves in the middle, large, many and hostile uploads, requests that no browser makes."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import zipfile
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.visitors import Visitor, wait_until
+
+pytestmark = pytest.mark.browser
+MB = 1 << 20
+Come = Callable[[str], Visitor]
+
+
+def helper(server: Any, role: str) -> psutil.Process:
+    """The process behind the page that reads, or that holds the model."""
+    return next(p for p in psutil.Process(server.process.pid).children() if p.cmdline()[-1] == role)
+
+
+@pytest.mark.parametrize("role", ["reader", "model"])
+def test_what_is_done_for_who_has_left_ends_within_five_seconds(come: Come, server: Any, scan: bytes, role: str) -> None:
+    before = set(server.files())
+    anna = come(server.url)
+    anna.stay()
+    anna.open("a.zip", scan)
+    anna.ask("answer", None, "Nodule of 2 cm.", "phantom", None, None)
+    working = helper(server, role)
+    working.send_signal(signal.SIGSTOP)  # work that would last for minutes
+    if role == "reader":
+        files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in anna.upload(("b.zip", scan))]
+        anna.join("open_upload", files)
+    else:
+        anna.join("answer", None, "Nodule of 3 cm.", "phantom", None, None)
+    told = anna.told()
+    assert any(message["msg"] == "process_generating" for message in told)  # it is under way
+    anna.close()
+    wait_until(lambda: not working.is_running() and set(server.files()) <= before, seconds=5)
+    ben = come(server.url)
+    assert ben.open("a.zip", scan)[0] is not None
+    assert "mm-result" in ben.ask("answer", None, "Nodule of 2 cm.", "phantom", None, None)[0]
+
+
+def test_a_large_upload_takes_no_memory_and_is_refused_for_what_it_is(come: Come, server: Any) -> None:
+    anna, page = come(server.url), psutil.Process(server.process.pid)
+    before, largest = page.memory_info().rss, 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal largest
+        yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+        for megabyte in repeat(os.urandom(MB), 300):
+            yield megabyte
+            largest = max(largest, page.memory_info().rss)
+        yield b"\r\n--b--\r\n"
+
+    sent = anna.http.post("/gradio_api/upload", content=body(), headers={"content-type": "multipart/form-data; boundary=b"})
+    (path,) = sent.json()
+    assert Path(path).stat().st_size == 300 * MB
+    assert largest - before < 64 * MB
+    answer = anna.ask("open_upload", [{"path": path, "meta": {"_type": "gradio.FileData"}}])
+    assert "E_NO_IMAGE" in answer[1]
+    assert page.memory_info().rss - before < 64 * MB
+    assert not Path(path).exists()
+
+
+def test_a_study_among_a_thousand_files_is_read_and_the_others_are_named(come: Come, server: Any, scan: bytes) -> None:
+    anna = come(server.url)
+    with zipfile.ZipFile(io.BytesIO(scan)) as archive:
+        slices = [archive.read(member) for member in archive.infolist() if not member.is_dir()]
+    files = slices + [b"no image %d" % i for i in range(1000 - len(slices))]
+    paths = anna.upload(*((f"{i}", content) for i, content in enumerate(files)))
+    assert len(paths) == 1000
+    spec, *_ = anna.ask("open_upload", [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths])
+    assert spec is not None
+    assert spec["shape"][2] == len(slices)
+    assert not any(Path(path).exists() for path in paths)
+
+
+def zipped(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = 0o120777 << 16
+    return member
+
+
+@pytest.mark.parametrize(
+    ("archive", "codes"),
+    [
+        (zipped(("a.dcm", bytes(300 * MB))), {"E_ARCHIVE", "E_TOO_LARGE"}),
+        (zipped(("../../../../tmp/evil", b"x")), {"E_ARCHIVE"}),
+        (zipped(("/tmp/evil", b"x")), {"E_ARCHIVE"}),
+        (zipped((link("a"), b"/etc/passwd")), {"E_ARCHIVE"}),
+        (zipped(("a.zip", zipped(("b.zip", zipped(("c.dcm", b"x")))))), {"E_ARCHIVE", "E_NO_IMAGE"}),
+        (zipped(*((f"{i}", b"") for i in range(5001))), {"E_TOO_LARGE"}),
+        (zipped(("a", b"x" * 1000))[:-30], {"E_ARCHIVE"}),
+    ],
+    ids=["bomb", "upwards", "absolute", "link", "nested", "many", "cut"],
+)
+def test_a_hostile_archive_is_refused_by_code_and_leaves_nothing(come: Come, server: Any, archive: bytes, codes: set[str]) -> None:
+    before = set(server.files())
+    opened = come(server.url).open("a.zip", archive)
+    assert opened[0] is None
+    assert [code for code in codes if code in opened[1]], opened[1]
+    assert set(server.files()) <= before
+    assert not Path("/tmp/evil").exists()
+
+
+def say(server: Any, *lines: str) -> bytes:
+    """Status line of the answer to a request written by hand; empty when the connection is closed instead."""
+    host, port = server.url.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1"))
+        return connection.makefile("rb").readline()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["GET http://evil.example/config HTTP/1.1", "Host: evil.example"],
+        ["GET /config HTTP/1.1"],
+        ["GET /config HTTP/1.1", "Host: evil.example", "Host: 127.0.0.1"],
+        ["GET /config HTTP/1.1", "Host: 127.0.0.1", "Host: evil.example"],
+        ["GET /config HTTP/1.1", "Host: 127.0.0.1", "X-Forwarded-Host: evil.example, 127.0.0.1"],
+        ["GET /config HTTP/1.1", "Host: 127.0.0.1", "Origin: http://127.0.0.1", "Origin: http://evil.example"],
+        ["GET /config HTTP/1.1", "Host: 127.0.0.1", "Origin: http://evil.example", "Origin: http://127.0.0.1"],
+        ["GET /config HTTP/1.1", "Host: 127.0.0.1", "Origin: http://127.0.0.1@evil.example"],
+        ["GET /config HTTP/1.1", "Host: 127.0.0.1", "Origin: file://"],
+        ["POST /config HTTP/1.1", "Host: 127.0.0.1", "X-HTTP-Method-Override: DELETE", "Origin: http://evil.example"],
+        ["POST /gradio_api/upload HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1", "Content-Length: 2"],
+        ["POST /gradio_api/upload HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 5", "Transfer-Encoding: chunked"],
+        ["GET /gradio_api/file=/etc/passwd\\..\\x HTTP/1.1", "Host: 127.0.0.1"],
+        ["GET /gradio_api/file=%00/etc/passwd HTTP/1.1", "Host: 127.0.0.1"],
+        ["GET /gradio_api/file=%252e%252e%252fetc%252fpasswd HTTP/1.1", "Host: 127.0.0.1"],
+        ["GET /gradio_api/medmm/batch/%2e%2e%2f%2e%2e/metrics.json HTTP/1.1", "Host: 127.0.0.1"],
+        ["GET /gradio_api/medmm/viewer/..%2f..%2fpage.css HTTP/1.1", "Host: 127.0.0.1"],
+        ["GET //gradio_api/runs HTTP/1.1", "Host: 127.0.0.1"],
+        ["GET /;/gradio_api/runs HTTP/1.1", "Host: 127.0.0.1"],
+        ["GET * HTTP/1.1", "Host: 127.0.0.1"],
+        ["CONNECT evil.example:80 HTTP/1.1", "Host: 127.0.0.1"],
+    ],
+)  # fmt: skip
+def test_requests_that_no_browser_makes_are_refused(server: Any, lines: list[str]) -> None:
+    answered = say(server, *lines)
+    assert answered == b"" or answered.split()[1].startswith(b"4"), answered
