@@ -8,7 +8,7 @@ import torch
 
 from medmm.errors import DeviceError
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -27,12 +27,18 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def use_bf16(precision: Precision, device: torch.device) -> bool:
-    """Whether to compute in bfloat16.
+def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The type in which matrix products are computed; weights stay in float32.
 
-    `auto` does so on CUDA devices that have it. On CPUs the default network gains about a tenth
+    `auto` takes bfloat16 on CUDA devices that have it. On CPUs the default network gains about a tenth
     from it (see benchmarks/), not worth giving up reproducible digits.
+
+    Raises:
+        DeviceError: If `fp16` is asked for on a device without the scaling of losses that it needs.
     """
     if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return precision == "bf16"
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    if precision == "fp16" and device.type == "mps":
+        msg = "Expected precision fp32 or bf16 on mps, where losses are not scaled; got fp16."
+        raise DeviceError(msg)
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medmm.device import choose_device, use_bf16
+from medmm.device import Precision, choose_device, choose_dtype
 from medmm.errors import DeviceError
 
 
@@ -30,6 +30,14 @@ def test_an_unknown_device_is_refused(name: str) -> None:
         choose_device(name)
 
 
-@pytest.mark.parametrize(("precision", "expected"), [("auto", False), ("fp32", False), ("bf16", True)])
-def test_on_a_cpu_bf16_is_used_only_when_asked_for(precision: str, expected: bool) -> None:
-    assert use_bf16(precision, torch.device("cpu")) == expected  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("precision", "expected"),
+    [("auto", torch.float32), ("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
+)
+def test_on_a_cpu_half_precision_is_used_only_when_asked_for(precision: Precision, expected: torch.dtype) -> None:
+    assert choose_dtype(precision, torch.device("cpu")) == expected
+
+
+def test_fp16_is_refused_where_losses_are_not_scaled() -> None:
+    with pytest.raises(DeviceError, match="fp32 or bf16 on mps"):
+        choose_dtype("fp16", torch.device("mps"))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from medmm.device import Precision
 from medmm.encoders import ENCODERS
 from medmm.errors import TaskError
 from medmm.fusion import FUSIONS
@@ -23,6 +24,7 @@ from medmm.transforms.augment.choice import Augmentation
 from medmm.types import MODALITIES, Modality
 
 Share = Annotated[float, Field(ge=0, le=1)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -61,10 +63,22 @@ class TrainConfig:
         epochs: Most passes over the training data.
         patience: Epochs without a better validation macro-F1 after which training stops, counted once
             the learning rate has started to fall.
-        batch_size, learning_rate, weight_decay, smoothing: Optimisation (AdamW, one cosine cycle).
+        batch_size: Cases of one step, or of one part of it (see `accumulate`).
+        accumulate: Parts of a step, computed one after another: a step then learns from `accumulate` times `batch_size` cases.
+        optimizer: `adamw`, `adam`, `radam`, `sgd` (Nesterov) or `rmsprop`.
+        momentum: Of `sgd` and `rmsprop`.
+        learning_rate: At its highest.
+        schedule: How it falls: `cosine`, `linear`, or `constant` when it does not.
+        warmup: Share of the steps in which it rises.
+        weight_decay: Of matrices; biases and norms have none.
+        clip: Longest gradient, 0 for any.
+        ema: Epochs that the averaged weights remember, which are judged and kept; 0 keeps those of the last step.
+        smoothing: Share of each target spread over all classes.
         loss_parts: Weight of the fused loss and of each modality's own; one left out weighs nothing.
         pretrained_rate: Learning rate of an encoder that came with weights.
         frozen: Modalities whose encoder keeps the weights it begins with.
+        unfreeze: Of an encoder that is opened layer by layer from its output: epochs until the next one learns.
+        layer_decay: Learning rate of a layer of an encoder over that of the layer after it.
         loss: `cross_entropy`, `focal` (Lin 2017) or `logit_adjusted` (Menon 2021, takes class weights `none`).
         focal_gamma: How far a focal loss discounts what is already answered well.
         adjustment: tau of logit adjustment.
@@ -80,7 +94,7 @@ class TrainConfig:
         distill_temperature: How far `medmm distill` softens teacher and student.
         distill_weight: Share of the teacher's word in the loss beside the labels.
         fractions: Shares of patients for train, val and test when the cohort states no split.
-        precision: `bf16` mixed precision, `fp32`, or `auto`: bf16 on CUDA devices that have it.
+        precision: `bf16` or `fp16` mixed precision, `fp32`, or `auto`: bf16 on CUDA devices that have it.
         seed: Seed of every random choice.
         split_seed: Seed of the division of patients, so that several seeds can share one; `seed` when None.
     """
@@ -109,17 +123,26 @@ class TrainConfig:
     epochs: Annotated[int, Field(ge=1)] = 30
     patience: Annotated[int, Field(ge=0)] = 10
     batch_size: Annotated[int, Field(ge=1)] = 8
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    optimizer: Literal["adamw", "adam", "radam", "sgd", "rmsprop"] = "adamw"
+    momentum: ShareBelowOne = 0.9
     learning_rate: Positive = 2e-3
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: ShareBelowOne = 0.2
+    weight_decay: NotNegative = 0.05
+    clip: NotNegative = 1.0
+    ema: NotNegative = 1.5
     pretrained_rate: Positive = 5e-5
     frozen: tuple[Modality, ...] = ()
-    weight_decay: NotNegative = 0.05
+    unfreeze: dict[Modality, Annotated[int, Field(ge=1)]] = field(default_factory=dict)
+    layer_decay: dict[Modality, Annotated[float, Field(gt=0, le=1)]] = field(default_factory=dict)
     smoothing: Share = 0.05
     loss_parts: dict[Part, NotNegative] = field(default_factory=_fused_and_each)
     loss: Literal["cross_entropy", "focal", "logit_adjusted"] = "cross_entropy"
     focal_gamma: NotNegative = 2.0
     adjustment: Positive = 1.0
     class_weights: Literal["balanced", "effective", "none"] = "balanced"
-    effective_beta: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    effective_beta: ShareBelowOne = 0.999
     voxels: Annotated[int, Field(ge=8**3)] = 64**3
     max_tokens: Annotated[int, Field(ge=8)] = 256
     width: Annotated[int, Field(ge=4, multiple_of=4)] = 128
@@ -130,7 +153,7 @@ class TrainConfig:
     distill_temperature: Positive = 2.0
     distill_weight: Share = 0.7
     fractions: tuple[Positive, Share, Share] = (0.6, 0.15, 0.25)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
     split_seed: Annotated[int, Field(ge=0)] | None = None
 
@@ -220,12 +243,22 @@ def checked(values: dict[str, Any]) -> TrainConfig:
     if config.text_encoder == "tower" and config.init is None:
         msg = "Expected init with the text encoder tower, which published weights alone fill; got none. See `medmm models open`."
         raise TaskError(msg)
-    if config.loss == "logit_adjusted" and config.class_weights != "none":
-        msg = "Expected class_weights none with loss logit_adjusted, which sees to frequencies itself; got both. Leave one out."
-        raise TaskError(msg)
+    _refuse_contradictions(config)
     for name, options in config.encoder_options.items():
         _refuse_unknown_options(name, encoders[name], options)
     return config
+
+
+def _refuse_contradictions(config: TrainConfig) -> None:
+    if config.loss == "logit_adjusted" and config.class_weights != "none":
+        msg = "Expected class_weights none with loss logit_adjusted, which sees to frequencies itself; got both. Leave one out."
+        raise TaskError(msg)
+    if both := set(config.frozen) & set(config.unfreeze):
+        msg = f"Expected an encoder to be in frozen or in unfreeze; {' and '.join(sorted(both))} is in both. Leave one out."
+        raise TaskError(msg)
+    if config.precision == "fp16" and config.adversarial.method is not None:
+        msg = "Expected fp32 or bf16 with adversarial training, whose gradients vanish in fp16; got fp16."
+        raise TaskError(msg)
 
 
 def _refuse_unknown_options(name: Modality, encoder: Any, options: dict[str, Any]) -> None:

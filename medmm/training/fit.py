@@ -19,7 +19,7 @@ from medmm.tasks import joint_loss, task_loss
 from medmm.training.adversarial import attacked, words_moved_by
 from medmm.training.config import TrainConfig
 from medmm.training.mixup import draw_share, mixed, partners
-from medmm.training.trainer import Log, Progress, Standing, Trainer, slow_parameters
+from medmm.training.trainer import Log, Progress, Standing, Trainer
 from medmm.transforms.augment import Augmenter
 from medmm.transforms.batch import Batch, Preprocessor, Sample
 from medmm.types import FloatArray, Kind, OnProgress
@@ -78,7 +78,7 @@ def fit(
         return Standing(f1, loss, {"val/f1_macro": f1, "val/loss": loss})
 
     supervised = _Supervised(model, preprocessor, train, config)
-    trainer = Trainer(model, supervised, config, slow_parameters(model.encoders, config))
+    trainer = Trainer(model, supervised, config, model.encoders)
     return trainer.run(
         checkpoint, judge if val is not None else None, model.fusion.numbers,
         log=log, on_progress=lambda done: on_progress("training", done, config.epochs),
@@ -139,9 +139,6 @@ class _Supervised:
         self.model, self.preprocessor, self.train, self.config = model, preprocessor, train, config
         self.target = torch.from_numpy(train.target).float().to(model.device)
         self.further = [torch.from_numpy(target).float().to(model.device) for target in train.further]
-        self.frozen = [encoder for name, encoder in model.encoders.items() if name in config.frozen]
-        for encoder in self.frozen:
-            encoder.requires_grad_(False)
         self.criterion = criterion_of(model.config.kind, self.target, config)
         self.taught = None if train.taught is None else torch.from_numpy(train.taught).float().to(model.device)
         self.augment: Augmenter | None = None
@@ -150,9 +147,7 @@ class _Supervised:
         return len(self.train)
 
     def begin_epoch(self, seed: int) -> None:
-        """Augment from this seed; frozen encoders neither drop out nor average batches."""
-        for encoder in self.frozen:
-            encoder.eval()
+        """Augment from this seed."""
         self.augment = Augmenter(self.preprocessor, self.config.augmentation, seed) if self.config.augment else None
 
     def loss(self, chosen: list[int]) -> torch.Tensor:

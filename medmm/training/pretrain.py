@@ -26,7 +26,7 @@ from medmm.training.data import CachedSamples, Failure, cache_samples, plan_prep
 from medmm.training.processes import Together
 from medmm.training.run import RunResult, TensorBoard, claim_run, name_of_cache, read_failures, side_of
 from medmm.training.split import split_unlabelled
-from medmm.training.trainer import Progress, Standing, Trainer, slow_parameters
+from medmm.training.trainer import Progress, Standing, Trainer
 from medmm.transforms.augment import Augmenter
 from medmm.transforms.batch import Preprocessor, Sample
 from medmm.types import MODALITIES, Modality, OnProgress
@@ -154,7 +154,7 @@ def _fit(
         encoder.load_pretrained(config.text_source)
     network.to(device)
     unlabelled = _Unlabelled(network, preprocessor, sides["train"], aims, config)
-    trainer = Trainer(network, unlabelled, config, slow_parameters(network.encoders, config))
+    trainer = Trainer(network, unlabelled, config, network.encoders)
     with TensorBoard(out / "tensorboard") as log:
         progress = trainer.run(
             out / "checkpoint.safetensors", lambda averaged: _judge(averaged, preprocessor, sides["val"], aims, config),

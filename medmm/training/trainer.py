@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -18,20 +18,17 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from medmm.device import use_bf16
+from medmm.device import choose_dtype
 from medmm.disk import replace_bytes
-from medmm.encoders.text import HuggingFace
-from medmm.encoders.volumes import own_encoder
-from medmm.errors import NonFiniteError
+from medmm.errors import DeviceError, NonFiniteError
 from medmm.training.config import TrainConfig
+from medmm.training.layers import choose_learning, paces_of
+from medmm.training.optimizer import learning_rate_at, make_optimizer
 from medmm.training.processes import Together
-from medmm.types import MODALITIES
 
 M = TypeVar("M", bound=nn.Module)
 
-_WARMUP = 0.2  # share of the steps in which the learning rate rises
-_CLIP = 1.0
-_EMA_EPOCHS = 1.5  # the averaged weights remember about this many epochs
+_FIRST_SCALE = 2.0**8  # of a loss in fp16; with torch's 2^16 the first steps of a short run would be left out
 
 
 class Log(Protocol):
@@ -94,19 +91,25 @@ class Trainer(Generic[M]):
         model: On its device.
         objective: What is minimised.
         config: Choices.
-        slow: Parameters that move at `pretrained_rate` because they know something already.
+        encoders: Those of the model, which a configuration may freeze, open and slow.
+
+    Raises:
+        DeviceError: If the device cannot compute in the precision that is asked for.
     """
 
-    def __init__(self, model: M, objective: Objective, config: TrainConfig, slow: Iterable[nn.Parameter] = ()) -> None:
+    def __init__(self, model: M, objective: Objective, config: TrainConfig, encoders: nn.ModuleDict | None = None) -> None:
         self.model, self.objective, self.config = model, objective, config
         self.device = next(model.parameters()).device
-        self.optimizer = torch.optim.AdamW(_parameter_groups(model, config, slow), lr=config.learning_rate)
-        self.steps = max(1, round(len(objective) / config.batch_size))
-        decay = 1 - 1 / (_EMA_EPOCHS * self.steps + 1)
+        self.encoders = nn.ModuleDict() if encoders is None else encoders
+        self.optimizer = make_optimizer(model, config, paces_of(self.encoders, config))
+        self.steps = max(1, round(len(objective) / (config.batch_size * config.accumulate)))
+        decay = 1 - 1 / (config.ema * self.steps + 1)
         moving_average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self._average = AveragedModel(model, multi_avg_fn=moving_average, use_buffers=True)
         self.best = _copy(self.averaged)
-        self.bf16 = use_bf16(config.precision, self.device)
+        self.dtype = choose_dtype(config.precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, _FIRST_SCALE, enabled=self.dtype == torch.float16)
+        _refuse_half_lstm(model, self.dtype, self.device)
         self.together = Together(self.device)
 
     def run(
@@ -162,6 +165,7 @@ class Trainer(Generic[M]):
         if self.together.index:
             torch.manual_seed(seed + self.together.index)  # dropout of its own
         self.model.train()
+        choose_learning(self.encoders, self.config, epoch)
         self.objective.begin_epoch(seed + self.together.index)
         total = 0.0
         for step, chosen in enumerate(batches):
@@ -172,27 +176,30 @@ class Trainer(Generic[M]):
     def _step(self, chosen: list[int]) -> float:
         self.optimizer.zero_grad()
         mine = self.together.share(chosen)
-        value = self._backward(mine) if mine else 0.0
+        size = -(-len(mine) // self.config.accumulate) or 1
+        parts = [mine[start : start + size] for start in range(0, len(mine), size)]
+        value = sum(self._backward(part, len(part) / len(mine)) for part in parts)
         value = self.together.combine(self.model.parameters(), value, len(mine) / len(chosen))
         if not math.isfinite(value):
             msg = "Expected a finite training loss; it became NaN or infinite. Lower the learning rate or use fp32."
             raise NonFiniteError(msg)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
-        self.optimizer.step()
+        self.scaler.unscale_(self.optimizer)
+        if self.config.clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.scaler.step(self.optimizer)  # leaves a step out whose gradients fp16 cannot hold
+        self.scaler.update()
         self._average.update_parameters(self.model)
         return value
 
-    def _backward(self, chosen: list[int]) -> float:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss = self.objective.loss(chosen)
-        loss.backward()  # type: ignore[no-untyped-call]
+    def _backward(self, chosen: list[int], share: float) -> float:
+        """Add the gradients of a part of a step; returns its share of the loss."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            loss = share * self.objective.loss(chosen)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
     def _set_learning_rate(self, step: int) -> None:
-        done = step / (self.config.epochs * self.steps)
-        rise = min(1.0, done / _WARMUP)
-        fall = max(0.0, done - _WARMUP) / (1 - _WARMUP)
-        rate = self.config.learning_rate * (0.05 + 0.95 * rise) * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * fall)))
+        rate = learning_rate_at(step / (self.config.epochs * self.steps), self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["pace"]
 
@@ -204,9 +211,10 @@ class Trainer(Generic[M]):
         tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items() if v is not None}
         content = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        replace_bytes(file, save(content, metadata={"progress": json.dumps(asdict(progress))}))
+        told = {"progress": json.dumps(asdict(progress)), "scaler": json.dumps(self.scaler.state_dict())}
+        replace_bytes(file, save(content, metadata=told))
 
     def resume(self, file: Path) -> Progress:
         """Pick up where `save` left off; a fresh start when there is no file."""
@@ -217,6 +225,8 @@ class Trainer(Generic[M]):
         with safe_open(file, framework="pt", device=str(self.device)) as saved:
             tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118 - not a mapping
             progress = Progress(**json.loads(saved.metadata()["progress"]))
+            if self.scaler.is_enabled():
+                self.scaler.load_state_dict(json.loads(saved.metadata()["scaler"]))
         self.model.load_state_dict(_under("model.", tensors))
         self._average.load_state_dict(_under("average.", tensors))
         self.best = _under("best.", tensors)
@@ -228,33 +238,17 @@ class Trainer(Generic[M]):
         return progress
 
 
-def slow_parameters(encoders: nn.ModuleDict, config: TrainConfig) -> list[nn.Parameter]:
-    """Those of encoders that came with weights, Hugging Face text encoders among them: they know something already."""
-    own = {name: own_encoder(encoders[name]) for name in MODALITIES if name in encoders}
-    known = [e for name, e in own.items() if isinstance(e, HuggingFace) or config.source(name) is not None]
-    return [p for encoder in known for p in encoder.net.parameters()]
-
-
 def _exhausted(progress: Progress, config: TrainConfig) -> bool:
     if not progress.history:
         return False
-    counted_from = max(progress.best_epoch, int(_WARMUP * config.epochs))
+    counted_from = max(progress.best_epoch, int(config.warmup * config.epochs))
     return progress.epoch - 1 - counted_from >= config.patience
 
 
-def _parameter_groups(model: nn.Module, config: TrainConfig, slow: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-    """Weight decay on matrices only, not on biases, norms or single numbers like alpha.
-
-    `pace` is a group's learning rate over the common one.
-    """
-    pretrained = {id(p) for p in slow}
-    groups = []
-    for is_slow in (False, True):
-        chosen = [p for p in model.parameters() if (id(p) in pretrained) == is_slow]
-        pace = config.pretrained_rate / config.learning_rate if is_slow else 1.0
-        groups.append({"params": [p for p in chosen if p.ndim > 1], "weight_decay": config.weight_decay, "pace": pace})
-        groups.append({"params": [p for p in chosen if p.ndim <= 1], "weight_decay": 0.0, "pace": pace})
-    return [group for group in groups if group["params"]]
+def _refuse_half_lstm(model: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
+    if dtype == torch.float16 and device.type == "cpu" and any(isinstance(m, nn.LSTM) for m in model.modules()):
+        msg = "Expected precision fp32 or bf16 with an LSTM on a CPU, which cannot compute it in fp16; got fp16."
+        raise DeviceError(msg)
 
 
 def _copy(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -118,3 +118,15 @@ def test_settings_win_over_given_values_and_are_read_as_json() -> None:
 def test_a_configuration_survives_its_record() -> None:
     config = TrainConfig(text_source="hub/name", loss_parts={"fused": 1.0, "text": 0.2})
     assert checked(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (['frozen=["text"]', "unfreeze.text=2"], "frozen or in unfreeze; text is in both"),
+        (["precision=fp16", "adversarial.method=fgsm"], "gradients vanish in fp16"),
+    ],
+)
+def test_choices_that_contradict_each_other_are_refused(settings: list[str], told: str) -> None:
+    with pytest.raises(TaskError, match=told):
+        config_from({}, settings)
