@@ -14,6 +14,7 @@
     |   |   |-- MissingSlicesError      E_MISSING_SLICES       gap of whole slices
     |   |   |-- IrregularSpacingError   E_IRREGULAR_SPACING    uneven slice distances
     |   |   `-- DuplicatePositionError  E_DUPLICATE_POSITION   two slices in one place
+    |   |-- MaskError               E_MASK                 no segmentation of this study
     |   |-- NotHounsfieldError      E_NOT_HU               intensities are not in HU
     |   |-- NonFiniteError          E_NONFINITE            NaN or infinity
     |   |-- TextError               E_TEXT                 note missing, no text, or far too long
@@ -136,6 +137,12 @@ class DuplicatePositionError(GeometryError):
     """Different slices claim the same position."""
 
     code = "E_DUPLICATE_POSITION"
+
+
+class MaskError(InputError):
+    """A segmentation is none, or belongs to another study."""
+
+    code = "E_MASK"
 
 
 class NotHounsfieldError(InputError):

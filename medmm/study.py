@@ -43,6 +43,7 @@ class Volume:
         unit: `HU` for CT; `BQML`, `CNTS` or `GML` for PET that says so; `intensity` for pictures (0 to 255) and
             anything not calibrated.
         modality: DICOM word for the device: CT, MR, PT, or OT for pictures.
+        window: Width and level, in its unit, that the file suggests to look at it in; None without one.
 
     Raises:
         TooLargeError, NonFiniteError, NotHounsfieldError: If the values cannot be what they claim.
@@ -52,6 +53,7 @@ class Volume:
     grid: Grid
     unit: Unit
     modality: str
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4 or self.array.shape[1:] != self.grid.shape:

@@ -27,6 +27,7 @@ class _VolumeAbout:
     affine: tuple[tuple[float, float, float, float], ...]
     unit: Unit
     modality: str
+    window: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def write_study(study: Study, folder: Path) -> None:
     """Write volumes and the recording as `.npy`, the rest as JSON. Note and values, which need no reading, are not written."""
     for index, volume in enumerate(study.volumes):
         np.save(folder / f"volume{index}.npy", volume.array, allow_pickle=False)  # in whichever order it lies in memory
-    volumes = tuple(_VolumeAbout(tuple(map(tuple, v.grid.affine.tolist())), v.unit, v.modality) for v in study.volumes)
+    volumes = tuple(_VolumeAbout(tuple(map(tuple, v.grid.affine.tolist())), v.unit, v.modality, v.window) for v in study.volumes)
     if study.recording is not None:
         np.save(folder / _RECORDING, study.recording.samples, allow_pickle=False)
     about = _About(volumes, study.notices, study.provenance, study.recording.rate if study.recording else None)
@@ -84,4 +85,4 @@ def _volume(file: Path, about: _VolumeAbout) -> Volume:
         msg = f"Expected an array of {' or '.join(_DTYPES)}; got another."
         raise WorkerError(msg)
     _, i, j, k = array.shape
-    return Volume(array, Grid((i, j, k), np.asarray(about.affine)), about.unit, about.modality)
+    return Volume(array, Grid((i, j, k), np.asarray(about.affine)), about.unit, about.modality, about.window)

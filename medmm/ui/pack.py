@@ -62,8 +62,8 @@ def write_pack(volume: Volume, folder: Path) -> dict[str, Any]:
 
     Returns:
         `shape` and `spacing` (mm) of the volume as it was read, `affine` from (column, row, slice) to DICOM's
-        patient space (LPS+, mm), `unit`, the lowest and highest value as sent, `levels` from coarse
-        to full, and which of them is to be held `whole`.
+        patient space (LPS+, mm), `unit`, the `window` that the file suggests, the lowest and highest value as sent, `levels`
+        from coarse to full, and which of them is to be held `whole`.
     """
     array, affine = reorient(volume.array, volume.grid.affine)
     columns, rows, slices = array.shape[1:]
@@ -74,7 +74,8 @@ def write_pack(volume: Volume, folder: Path) -> dict[str, Any]:
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
     (folder / FOLDER).mkdir()
     fitting = np.empty(fit.shape[::-1], "<i2")
-    convert = _Whole(display, stretch=volume.unit != "HU" and display.dtype != np.int16)
+    stretched = volume.unit != "HU" and display.dtype != np.int16
+    convert = _Whole(display, stretch=stretched)
     full = levels.index(fit) + 1
     for index, slab in enumerate(_slabs(display, fit.factors[2] * fit.depth)):
         fitting[index * fit.depth : (index + 1) * fit.depth] = convert(_pooled(slab, fit.factors))
@@ -90,6 +91,7 @@ def write_pack(volume: Volume, folder: Path) -> dict[str, Any]:
         "spacing": list(Grid((columns, rows, slices), affine).spacing),
         "affine": (lps_to_ras(affine) @ to_display).tolist(),
         "unit": volume.unit,
+        "window": list(volume.window) if volume.window and not stretched else None,
         "low": int(fitting.min()),
         "high": int(fitting.max()),
         "levels": [level.to_dict() for level in levels],

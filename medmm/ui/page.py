@@ -20,7 +20,7 @@ from medmm.ui.batches import Batches
 from medmm.ui.jobs import Call, Job, Jobs
 from medmm.ui.lent_gpu import lent_gpu
 from medmm.ui.session import INCOMING, Sessions
-from medmm.ui.words import Language
+from medmm.ui.words import Language, say
 from medmm.worker import SINGLE_THREADED, Worker
 
 _TASKS = "medmm.ui.tasks"
@@ -159,6 +159,60 @@ class Page:
                 shutil.rmtree(folder / INCOMING, ignore_errors=True)
         spec = {**found["pack"], "url": PACK_ROUTE + token, "lung": _shows_lung(found["study"])}
         return spec, study_views.study_facts(found["study"], found["warnings"], language), token
+
+    def cover(
+        self, uploads: list[str], token: str, session: str, spec: dict[str, Any], language: Language = "en"
+    ) -> dict[str, Any]:
+        """Take an uploaded mask over, lay it over a study, and let it go.
+
+        Args:
+            uploads: As the server stored it.
+            token: Of the study.
+            session: Of the visitor.
+            spec: What the viewer was told of the study.
+            language: Of the page.
+
+        Returns:
+            What the viewer is to be told now.
+
+        Raises:
+            MedmmError: If it is no mask of this study.
+        """
+        study = self.sessions.find(token, session)
+        with self.sessions.passing() as folder:
+            asked: dict[str, Any] = {"path": str(self.sessions.adopt(uploads, folder, session)), "folder": str(study)}
+            asked |= {"pack": spec, "name": say(language, "mask"), "public": self.public}
+            return self.reader.call("cover", _READ_SECONDS, **asked)
+
+    def open_prior(
+        self, uploads: list[str], session: str, before: Sequence[dict[str, Any]], language: Language = "en"
+    ) -> tuple[dict[str, Any], str]:
+        """Read an uploaded study that is to be seen beside the open one.
+
+        Args:
+            uploads: As the server stored them.
+            session: Of the visitor.
+            before: What the viewer was told of the one beside it until now, which goes.
+            language: Of the page.
+
+        Returns:
+            What the viewer is to be told of it, and its facts as HTML.
+
+        Raises:
+            MedmmError: If it cannot be read, or names the patient on a public page.
+        """
+        for spec in before:
+            self.sessions.drop(spec["url"].removeprefix(PACK_ROUTE))
+        token, folder = self.sessions.new(session, beside=True)
+        try:
+            path = self.sessions.adopt(uploads, folder, session)
+            found = self.reader.call("read", _READ_SECONDS, path=str(path), folder=str(folder), public=self.public)
+        except MedmmError:
+            self.sessions.drop(token)
+            raise
+        shutil.rmtree(folder / INCOMING, ignore_errors=True)
+        spec = {**found["pack"], "url": PACK_ROUTE + token, "title": say(language, "prior")}
+        return spec, study_views.study_facts(found["study"], found["warnings"], language)
 
     def take_in(
         self, uploads: list[str], folder: Path, session: str, *, series: str | None = None, repair: Sequence[str] = ()

@@ -52,14 +52,19 @@ class Sessions:
         self._closing = threading.Event()
         threading.Thread(target=self._keep_sweeping, daemon=True).start()
 
-    def new(self, session: str) -> tuple[str, Path]:
-        """A fresh study folder of this visitor; the earlier one goes. Returns its token and path.
+    def new(self, session: str, *, beside: bool = False) -> tuple[str, Path]:
+        """A fresh study folder of this visitor. Returns its token and path.
+
+        Args:
+            session: Of the visitor.
+            beside: Whether what the visitor has stays; else it goes.
 
         Raises:
             WorkerError: If there are too many visitors.
         """
         self.sweep()
-        self.wipe(session)
+        if not beside:
+            self.wipe(session)
         token = secrets.token_urlsafe(24)
         folder = self.root / secrets.token_hex(16)
         with self._lock:

@@ -73,6 +73,33 @@ def read(
     }
 
 
+def cover(path: str, folder: str, pack: dict[str, Any], name: str, public: bool = False) -> dict[str, Any]:
+    """Lay a mask over the study in `folder`, in place of the one before.
+
+    Args:
+        path: Of the mask.
+        folder: With what `read` left.
+        pack: What the viewer was told of the study.
+        name: What the viewer calls the mask.
+        public: Whether what names the patient is refused.
+
+    Returns:
+        What the viewer is to be told now.
+
+    Raises:
+        MaskError: If it is no mask of this study.
+    """
+    from medmm.sources.mask import read_mask
+    from medmm.sources.spool import read_study
+    from medmm.ui.pack import write_overlay
+
+    _named_in(path, public)
+    mask = read_mask(path, read_study(Path(folder)).volumes[0].grid)
+    bare = {key: value for key, value in pack.items() if key != "overlays"}
+    write_overlay(name, mask.values, mask.affine, Path(folder), bare, [str(label) for label in mask.labels])
+    return bare
+
+
 def hear(path: str, folder: str) -> dict[str, Any]:
     """Read a recording and leave it checked in `folder`."""
     from medmm.sources.opener import open_study
@@ -205,8 +232,8 @@ def _reader() -> dict[str, Task]:
 
     tell_what_is_missing()
     preload()
-    return {"inspect": confined(inspect), "read": confined(read), "hear": confined(hear), "unpack": confined(unpack),
-            "check_metrics": confined(check_metrics)}  # fmt: skip
+    tasks = (inspect, read, cover, hear, unpack, check_metrics)
+    return {task.__name__: confined(task) for task in tasks}
 
 
 def _model() -> dict[str, Task]:

@@ -248,6 +248,9 @@ def test_an_overlay_on_a_grid_of_its_own_lies_where_its_affine_says(viewer: Any,
             colours[expected == 2][:, :3], np.broadcast_to([0x56, 0xB4, 0xE9], ((expected == 2).sum(), 3))
         )
         assert canvas.bounding_box() == pytest.approx(pane(viewer, n).bounding_box())
+    reopen(viewer, [spec | {"window": [350, 55]}])  # as a DICOM file suggests
+    viewer.page.get_by_role("button", name="As stored").click()
+    assert viewer.drawn().endswith(":350:55")
     viewer.page.focus(".mm-canvas")
     viewer.page.keyboard.press("o")
     viewer.drawn()

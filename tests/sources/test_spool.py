@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ from medmm.sources.spool import read_study, write_study
 
 def test_a_study_comes_back_as_it_was_but_for_its_note(patient_zip: Path, tmp_path: Path) -> None:
     study = open_study(patient_zip, note="SECRET note")
+    study = replace(study, volumes=(replace(study.volumes[0], window=(350.0, 40.5)),))
     write_study(study, tmp_path)
     back = read_study(tmp_path)
     np.testing.assert_array_equal(back.volumes[0].array, study.volumes[0].array)
     np.testing.assert_array_equal(back.volumes[0].grid.affine, study.volumes[0].grid.affine)
     assert back.volumes[0].array.dtype == study.volumes[0].array.dtype
     assert (back.volumes[0].unit, back.volumes[0].modality) == ("HU", "CT")
+    assert back.volumes[0].window == (350.0, 40.5)
     assert (back.notices, back.provenance, back.note) == (study.notices, study.provenance, None)
     assert all(b"SECRET" not in file.read_bytes() for file in tmp_path.iterdir())
 

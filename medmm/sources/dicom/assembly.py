@@ -12,7 +12,7 @@ from medmm.sources.dicom.inventory import Series
 from medmm.sources.dicom.kind import is_projection
 from medmm.sources.dicom.pixels import read_values
 from medmm.sources.dicom.repair import Plan, Repair, plan
-from medmm.sources.dicom.units import AIR_HU, leaves_unit_open, unit_of
+from medmm.sources.dicom.units import AIR_HU, leaves_unit_open, unit_of, window_of
 from medmm.study import Notice, Volume
 
 
@@ -52,7 +52,8 @@ def assemble(series: Series, repair: Sequence[Repair] = ()) -> Assembled:
         notices.append(Notice("W_HIGH_BITS", f"{share:.1%} of pixels have bits beyond BitsStored; these were ignored."))
     array = planned.apply(values.array, AIR_HU if series.modality == "CT" else float(values.array.min()))
     array = array.transpose(2, 1, 0)[np.newaxis]  # columns, rows, slices = I, J, K
-    volume = Volume(array, planned.grid, unit_of(planned.slices[0]), series.modality)
+    window = window_of(planned.slices[len(planned.slices) // 2])
+    volume = Volume(array, planned.grid, unit_of(planned.slices[0]), series.modality, window)
     return Assembled(volume, tuple(notices), planned.done)
 
 

@@ -23,6 +23,7 @@ _GROUPS = {
     "PlaneOrientationSequence": {"ImageOrientationPatient": "ImageOrientationPatient"},
     "PixelMeasuresSequence": {k: k for k in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices")},
     "PixelValueTransformationSequence": {k: k for k in ("RescaleSlope", "RescaleIntercept", "RescaleType")},
+    "FrameVOILUTSequence": {k: k for k in ("WindowCenter", "WindowWidth")},
     "CTImageFrameTypeSequence": {"FrameType": "ImageType"},
     "MRImageFrameTypeSequence": {"FrameType": "ImageType"},
     "PETFrameTypeSequence": {"FrameType": "ImageType"},

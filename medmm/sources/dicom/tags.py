@@ -23,10 +23,11 @@ WANTED = {
     0x00280010: ("Rows", "US"), 0x00280011: ("Columns", "US"), 0x00280030: ("PixelSpacing", "DS"),
     0x00280100: ("BitsAllocated", "US"), 0x00280101: ("BitsStored", "US"), 0x00280102: ("HighBit", "US"),
     0x00280103: ("PixelRepresentation", "US"), 0x00280120: ("PixelPaddingValue", "US or SS"),
-    0x00280121: ("PixelPaddingRangeLimit", "US or SS"), 0x00281052: ("RescaleIntercept", "DS"), 0x00281053: ("RescaleSlope", "DS"),
-    0x00281054: ("RescaleType", "LO"), 0x00282110: ("LossyImageCompression", "CS"),
-    0x00541001: ("Units", "CS"), 0x52009229: ("SharedFunctionalGroupsSequence", "SQ"),
-    0x52009230: ("PerFrameFunctionalGroupsSequence", "SQ"), 0x60000102: ("OverlayBitPosition", "US"),
+    0x00280121: ("PixelPaddingRangeLimit", "US or SS"), 0x00281050: ("WindowCenter", "DS"), 0x00281051: ("WindowWidth", "DS"),
+    0x00281052: ("RescaleIntercept", "DS"), 0x00281053: ("RescaleSlope", "DS"), 0x00281054: ("RescaleType", "LO"),
+    0x00282110: ("LossyImageCompression", "CS"), 0x00541001: ("Units", "CS"),
+    0x52009229: ("SharedFunctionalGroupsSequence", "SQ"), 0x52009230: ("PerFrameFunctionalGroupsSequence", "SQ"),
+    0x60000102: ("OverlayBitPosition", "US"),
 }  # fmt: skip
 """Tag to (keyword, value representation)."""
 

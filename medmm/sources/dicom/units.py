@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,16 @@ def unit_of(one: Slice) -> Unit:
     if one.image.modality == "PT":
         return next((unit for unit in _PET_UNITS if unit == stated), "intensity")
     return "intensity"
+
+
+def window_of(one: Slice) -> tuple[float, float] | None:
+    """Width and level, in the unit of the rescaled values, that the header suggests first; None without one that can be used."""
+    words = [one.header.words(keyword)[:1] for keyword in ("WindowWidth", "WindowCenter")]
+    try:
+        width, level = (float(first) for (first,) in words)
+    except ValueError:
+        return None
+    return (width, level) if isfinite(width) and isfinite(level) and width >= 1 else None
 
 
 def rescale_of(one: Slice) -> Rescale:

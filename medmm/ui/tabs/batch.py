@@ -14,6 +14,7 @@ from medmm.shelf import example_cohort
 from medmm.ui import batch_views, views
 from medmm.ui.batches import Batch
 from medmm.ui.blocks import HIDDEN, MOST_FILE_MB
+from medmm.ui.boxes import upload_box
 from medmm.ui.jobs import watched
 from medmm.ui.page import Page
 from medmm.ui.speech import label, language
@@ -57,8 +58,7 @@ def build(page: Page, blocks: gr.Blocks) -> None:
     gr.HTML(f"<p>{label('batch_intro')}</p>")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
-            upload = gr.File(label=label("batch_upload"), file_count="multiple", height=180, elem_id="batch-upload")
-            upload.preprocess = _paths  # type: ignore[method-assign]  # Gradio's leaves an empty file beside each upload
+            upload = upload_box(label=label("batch_upload"), file_count="multiple", height=180, elem_id="batch-upload")
             example = gr.Button(label("batch_example"), size="sm", elem_id="batch-example") if example_cohort() else None
             model = gr.Dropdown(models, value=models[0] if models else None, label=label("model"), elem_id="batch-model")
             with gr.Row():
@@ -150,7 +150,3 @@ def _wire_running(page: Page, parts: _Parts) -> None:
 
     parts.run.click(run, parts.model, parts.shown, api_name="batch_run", concurrency_limit=16, **_QUICK)
     parts.stop.click(stop, None, None, queue=False, api_name="batch_stop", **_QUICK)
-
-
-def _paths(payload: Any) -> list[str] | None:
-    return None if payload is None else [file.path for file in payload]

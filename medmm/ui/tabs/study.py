@@ -15,10 +15,11 @@ from medmm.settings import LIMITS
 from medmm.sources.dicom.repair import REPAIRS
 from medmm.ui import answer_views, study_views, views
 from medmm.ui.blocks import HIDDEN, STATIC
+from medmm.ui.boxes import upload_box
 from medmm.ui.jobs import watched
 from medmm.ui.page import Page
 from medmm.ui.speech import label, language
-from medmm.ui.tabs import dictation, values
+from medmm.ui.tabs import beside, dictation, values
 from medmm.ui.words import say, viewer_words
 
 _HELD = 1800  # seconds that the server remembers what a visitor last saw
@@ -47,13 +48,16 @@ class _Parts:
     heard: gr.State
     cells: gr.State
     token: gr.State
+    seen: gr.State
+    beside: gr.HTML
     inspection: gr.State
     base: gr.State
 
     @property
     def opened(self) -> list[Any]:
         """What opening a study writes, in the order of `_opened`."""
-        return [self.viewer, self.facts, self.token, self.verdict, self.inspection, self.series, self.repairs, self.answer]
+        chosen = [self.verdict, self.inspection, self.series, self.repairs, self.answer]
+        return [self.viewer, self.facts, self.token, self.seen, self.beside, *chosen]
 
 
 def build(page: Page, blocks: gr.Blocks) -> None:
@@ -78,16 +82,16 @@ def _inputs(page: Page, viewer: gr.HTML, facts: gr.HTML) -> _Parts:
         gr.HTML(f'<h2 class="mm-heading">{label("examples")}</h2>')
     with gr.Row(elem_classes="mm-examples"):
         examples = [gr.Button(e.title, size="sm", min_width=0, elem_classes="mm-example") for e in page.examples]
-    uploads = [gr.File(label=label("upload"), file_count="multiple", height=150, elem_id="upload")]
+    uploads = [upload_box(label=label("upload"), file_count="multiple", height=150, elem_id="upload")]
     with gr.Accordion(label("upload_folder"), open=False):
-        uploads.append(gr.File(label=label("upload_folder"), file_count="directory", height=150, elem_id="upload-folder"))
-    for upload in uploads:
-        upload.preprocess = _paths  # type: ignore[method-assign]  # Gradio's leaves an empty file beside each upload
+        uploads.append(upload_box(label=label("upload_folder"), file_count="directory", height=150, elem_id="upload-folder"))
     verdict = gr.HTML(elem_id="verdict")
     series = gr.Dropdown(label=label("series"), visible=False, elem_id="series")
     with gr.Group(visible=False, elem_id="repairs") as repairs:
         gr.HTML(f'<p class="mm-muted">{label("repair")}</p>', padding=True)
         repair = [gr.Checkbox(label=label(f"repair_{name}"), elem_id=f"repair-{name}") for name in REPAIRS]
+    token, seen = gr.State("", time_to_live=_HELD), gr.State([], time_to_live=_HELD)
+    told = beside.build(page, viewer, token, seen)
     note = gr.Textbox(
         label=label("note"), placeholder=label("note_hint"), lines=4, max_lines=14, max_length=LIMITS.note_chars, elem_id="note"
     )
@@ -101,7 +105,7 @@ def _inputs(page: Page, viewer: gr.HTML, facts: gr.HTML) -> _Parts:
         stop = gr.Button(label("stop"), elem_id="stop", scale=1, min_width=80, interactive=False)
     return _Parts(
         viewer, facts, verdict, series, repairs, repair, uploads, examples, note, note_facts, model, about, run, stop,
-        answer=gr.HTML(elem_id="answer"), heard=heard, cells=cells, token=gr.State("", time_to_live=_HELD),
+        answer=gr.HTML(elem_id="answer"), heard=heard, cells=cells, token=token, seen=seen, beside=told,
         inspection=gr.State(None, time_to_live=_HELD), base=gr.State(None, time_to_live=_HELD),
     )  # fmt: skip
 
@@ -112,20 +116,20 @@ def _wire_opening(page: Page, parts: _Parts) -> None:
         button.click(_example(page, index), None, outputs, api_name=f"example_{index}", **HIDDEN)
     for upload in parts.uploads:
         upload.upload(_upload(page), upload, [*parts.opened, *parts.uploads], api_name="open_upload", **_QUICK)
-    chosen = [parts.series, parts.inspection, parts.token, *parts.repair]
+    chosen = [parts.series, parts.inspection, parts.token, parts.seen, *parts.repair]
     changes = [parts.series.input, *(box.input for box in parts.repair)]
-    written = [parts.viewer, parts.facts, parts.token, parts.verdict, parts.inspection, parts.answer]
+    written = [parts.viewer, parts.facts, parts.token, parts.seen, parts.beside, parts.verdict, parts.inspection, parts.answer]
     gr.on(changes, _choose(page), chosen, written, api_name="choose_series", **_QUICK)
 
 
 def _opened(
-    viewer: Any, facts: str, token: str, verdict: str = "", inspection: dict[str, Any] | None = None, chosen: int | None = None
+    spec: Any, facts: str, token: str, verdict: str = "", inspection: dict[str, Any] | None = None, chosen: int | None = None
 ) -> tuple[Any, ...]:
     """Values of `_Parts.opened`; the controls that choose a series show where there is something to choose."""
     named = _named(inspection)
     several, broken = len(named) > 1, any(inspection["found"][i]["code"] for _, i in named) if inspection else False
     series = gr.update(choices=named, value=chosen, visible=several)
-    return viewer, facts, token, verdict, inspection, series, gr.update(visible=broken), ""
+    return spec, facts, token, [spec] if spec else [], "", verdict, inspection, series, gr.update(visible=broken), ""
 
 
 def _named(inspection: dict[str, Any] | None) -> list[tuple[str, int]]:
@@ -171,7 +175,7 @@ def _upload(page: Page) -> Any:
 
 def _choose(page: Page) -> Any:
     def choose_series(
-        request: gr.Request, index: int | None, inspection: dict[str, Any] | None, token: str, *mended: bool
+        request: gr.Request, index: int | None, inspection: dict[str, Any] | None, token: str, seen: beside.Seen, *mended: bool
     ) -> tuple[Any, ...]:
         spoken, session = language(request), str(request.session_hash)
         names = {i: inspection["found"][i]["name"] for _, i in _named(inspection)} if inspection else {}
@@ -180,10 +184,11 @@ def _choose(page: Page) -> Any:
         repair = [name for name, wanted in zip(REPAIRS, mended, strict=True) if wanted]
         try:
             name = names.get(index or 0)
-            opened = page.read(token, session, spoken, series=name, repair=repair, keep=True, inspection=inspection)
+            spec, facts, token = page.read(token, session, spoken, series=name, repair=repair, keep=True, inspection=inspection)
         except MedmmError as error:
-            return None, views.failure(error.code, error.message, spoken), token, gr.skip(), inspection, ""
-        return (*opened, study_views.verdict(marked, spoken), marked, "")
+            return None, views.failure(error.code, error.message, spoken), token, [], "", gr.skip(), inspection, ""
+        now = [spec, *seen[1:]] if spec else []
+        return now, facts, token, now, "", study_views.verdict(marked, spoken), marked, ""
 
     return choose_series
 
@@ -266,10 +271,6 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
         [scan.input, words.input, edited.change], what_would_change, asked, moved,
         trigger_mode="always_last", api_name="what_if", **line,
     )  # fmt: skip
-
-
-def _paths(payload: Any) -> list[str] | None:
-    return None if payload is None else [file.path for file in payload]
 
 
 def _describe(page: Page) -> Callable[..., str]:

@@ -46,6 +46,7 @@ def enhanced(slices: list[Dataset], order: list[int] | None = None, times: list[
         frame.PlanePositionSequence = Sequence([item(ImagePositionPatient=slices[k].ImagePositionPatient)])
         rescale = {key: slices[k].get(key) for key in ("RescaleSlope", "RescaleIntercept")}
         frame.PixelValueTransformationSequence = Sequence([item(**rescale, RescaleType="HU")])
+        frame.FrameVOILUTSequence = Sequence([item(WindowCenter="40", WindowWidth=str(400 + k))])
         frame.FrameContentSequence = Sequence([item(TemporalPositionIndex=times[index] if times else 1)])
         frames.append(frame)
     whole.SharedFunctionalGroupsSequence, whole.PerFrameFunctionalGroupsSequence = Sequence([shared]), Sequence(frames)
@@ -68,6 +69,7 @@ def test_frames_in_any_order_give_the_volume_of_single_files(ct: Make, save: Sav
     np.testing.assert_array_equal(study.volumes[0].array, single.array)
     np.testing.assert_allclose(study.volumes[0].grid.affine, single.grid.affine)
     assert study.notices == ()
+    assert study.volumes[0].window == (403, 40)  # of the slice in the middle
     assert study.volumes[0].unit == "HU"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -109,6 +110,26 @@ def test_signed_pixels_are_read_as_signed(ct: Make, save: Save) -> None:
     pixels = np.random.default_rng(1).integers(-900, 900, size=(7, 9), dtype=np.int16)
     slices[0].PixelData = pixels.tobytes()
     np.testing.assert_array_equal(open_study(save(slices)).volumes[0].array[0, :, :, 0].T, pixels)
+
+
+@pytest.mark.parametrize(
+    ("width", "centre", "window"),
+    [
+        ("400", "40", (400.0, 40.0)),
+        (["1500.0", "400"], ["-600", "40"], (1500.0, -600.0)),
+        ("400", None, None),
+        (None, "40", None),
+        ("0", "40", None),
+        ("", "", None),
+    ],
+)
+def test_the_window_that_the_file_suggests_first_is_kept(ct: Make, save: Save, width: Any, centre: Any, window: Any) -> None:
+    slices = ct(4)
+    for dataset in slices:
+        for keyword, value in (("WindowWidth", width), ("WindowCenter", centre)):
+            if value is not None:
+                setattr(dataset, keyword, value)
+    assert open_study(save(slices)).volumes[0].window == window
 
 
 def test_padding_becomes_air_and_is_said(ct: Make, save: Save) -> None:

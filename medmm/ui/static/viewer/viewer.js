@@ -32,7 +32,10 @@ export class Viewer {
   }
 
   get study() { return this.studies[0]; }
-  get presets() { return WINDOWS[this.study.unit]; }
+  get presets() {
+    const { unit, window } = this.study;
+    return [...(WINDOWS[unit] ?? WINDOWS.intensity), ...(window ? [['stored', ...window]] : [])];
+  }
   get index() { return this.study.indexOf(this.point).index; }
   get shown() { return this.panes.filter((pane) => !pane.node.hidden); }
 
@@ -56,6 +59,8 @@ export class Viewer {
   }
 
   async open(specs) {
+    const before = specs.length && this.root.dataset.state === 'open' && this.study.url === specs[0].url
+      ? { point: this.point, width: this.width, level: this.level } : null; // more of what is open
     this.close();
     if (!specs.length) return;
     this.say('loading', this.words.loading);
@@ -64,6 +69,7 @@ export class Viewer {
     this.point = apply(this.study.affine, this.study.shape.map((n) => Math.floor(n / 2)));
     const trunk = this.study.lung && this.study.low < -900;
     this.preset(this.study.unit === 'HU' && !trunk ? 1 : 0);
+    Object.assign(this, before);
     try {
       await Promise.all(studies.map((study) => study.load()));
     } catch (error) {
@@ -77,7 +83,7 @@ export class Viewer {
     if (this.root.dataset.state === 'loading') {
       this.say('open', '');
       this.tools.open();
-      this.arrange(this.study.shape.every((n) => n > 1) ? 'three' : 'axial');
+      this.arrange(this.studies.length > 1 ? COMPARE : this.study.shape.every((n) => n > 1) ? 'three' : 'axial');
     }
     this.later();
   }
@@ -85,7 +91,7 @@ export class Viewer {
   arrange(layout) {
     this.layout = layout;
     this.stage.dataset.layout = layout;
-    const beside = layout === COMPARE, planes = beside ? this.studies.map(() => this.active.plane) : LAYOUTS[layout];
+    const beside = layout === COMPARE, planes = beside ? this.studies.map(() => this.active.plane ?? 'axial') : LAYOUTS[layout];
     this.panes.forEach((pane, n) => {
       pane.node.hidden = !planes[n];
       if (planes[n]) pane.show(beside ? this.studies[n] : this.study, planes[n], this.words);
