@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,8 @@ def test_an_mcp_client_finds_two_tools_and_gets_the_same_answer(open_server: Any
             refused = await session.call_tool("predict", {"study": ["/etc/hostname"]})
             return tools, json.loads(answered.content[0].text), refused.content[0].text, refused.isError
 
-    tools, answer, refusal, is_error = asyncio.run(use())
+    with ThreadPoolExecutor(1) as apart:  # the browser of other tests has a loop in this thread
+        tools, answer, refusal, is_error = apart.submit(asyncio.run, use()).result()
     assert sorted(tools) == ["models", "predict"]
     assert answer["modalities"] == ["image", "text"]
     assert answer["disclaimer"] == DISCLAIMER
