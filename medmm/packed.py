@@ -8,7 +8,7 @@ A tensor `w` stands in the file as itself, or with one or two companions:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -45,8 +45,7 @@ class Packing:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
-        content: dict[str, Any] = _PACKING.dump_python(self, mode="json")
-        return content
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Any) -> Packing:

@@ -5,24 +5,20 @@ Names of layers are those of the published weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 from torch.nn import functional
 
 from medmm.encoders import Encoded
-from medmm.encoders.opened import CONTRACTS, fill, read_state, require_recipe
+from medmm.encoders.opened import CONTRACTS, OpenedImage, require_recipe
 from medmm.transforms.volume import VolumeRecipe
-from medmm.types import Modality
 
 _PATCH = 8
 _SLOWEST = 10_000.0  # wave length of the last band of positions, in patches over 2 pi
-_OTHERS = ("text_encoder.", "softmax_temperature")
 _IMAGE = "image_encoder."
 
 
-class Colipri(nn.Module):
+class Colipri(OpenedImage):
     """Primus, the projection of its patches and the attention that pools them.
 
     Args:
@@ -36,8 +32,8 @@ class Colipri(nn.Module):
         TaskError: If the recipe is another.
     """
 
-    modality: Modality = "image"
     contract = CONTRACTS["colipri"]
+    others = ("text_encoder.", "softmax_temperature")
 
     def __init__(self, recipe: VolumeRecipe, *, width: int = 864, depth: int = 16, heads: int = 12, out: int = 768) -> None:
         super().__init__()
@@ -53,25 +49,9 @@ class Colipri(nn.Module):
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return Encoded(tokens, mask, self.pooler(tokens, mask))
 
-    def load_pretrained(self, source: str) -> None:
-        """Take the image side of the published weights; nothing but tensors is unpickled.
-
-        Args:
-            source: File ending in .pt or .safetensors.
-
-        Raises:
-            TaskError: If it cannot be read, or its image side is not exactly this network.
-        """
-        self.take(read_state(source))
-
-    def take(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take the image side of published weights that were read.
-
-        Raises:
-            TaskError: If it is not exactly this network.
-        """
-        named = {name.removeprefix(_IMAGE): tensor for name, tensor in state.items()}
-        fill(self, named, "COLIPRI", others=_OTHERS)
+    def own_name(self, name: str) -> str:
+        """Of a tensor here, by its published one."""
+        return name.removeprefix(_IMAGE)
 
 
 class AttentionPool(nn.Module):

@@ -6,23 +6,19 @@ those of the published weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 from torch.nn import functional
 
 from medmm.encoders import Encoded
-from medmm.encoders.opened import CONTRACTS, fill, read_state, require_recipe
+from medmm.encoders.opened import CONTRACTS, OpenedImage, require_recipe
 from medmm.transforms.volume import VolumeRecipe
-from medmm.types import Modality
 
 _SLAB, _PATCH = 10, 20
 _STEEPNESS = 8.0  # of attention between unit queries and keys
-_OTHERS = ("text_transformer.", "to_text_latent.", "to_text_latent_extra.", "to_visual_latent_extra.", "temperature")
 
 
-class CtClip(nn.Module):
+class CtClip(OpenedImage):
     """CT-ViT and the projection of its tokens to the space that it shares with reports.
 
     Args:
@@ -37,8 +33,8 @@ class CtClip(nn.Module):
         TaskError: If the recipe is another.
     """
 
-    modality: Modality = "image"
     contract = CONTRACTS["ct_clip"]
+    others = ("text_transformer.", "to_text_latent.", "to_text_latent_extra.", "to_visual_latent_extra.", "temperature")
 
     def __init__(
         self, recipe: VolumeRecipe, *, width: int = 512, depth: int = 4, heads: int = 8, head_width: int = 32, codes: int = 8192
@@ -55,25 +51,6 @@ class CtClip(nn.Module):
         tokens = self.visual_transformer(self.contract.arrange(image)[:, 0]).mean(1).flatten(1, 2)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return Encoded(tokens, mask, self.to_visual_latent(tokens.flatten(1)))
-
-    def load_pretrained(self, source: str) -> None:
-        """Take the image side of the published weights; nothing but tensors is unpickled.
-
-        Args:
-            source: File ending in .pt or .safetensors.
-
-        Raises:
-            TaskError: If it cannot be read, or its image side is not exactly this network.
-        """
-        self.take(read_state(source))
-
-    def take(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take the image side of published weights that were read.
-
-        Raises:
-            TaskError: If it is not exactly this network.
-        """
-        fill(self, state, "CT-CLIP", others=_OTHERS)
 
 
 class _CtVit(nn.Module):

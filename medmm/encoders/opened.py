@@ -20,7 +20,6 @@ from medmm.transforms.volume import VolumeRecipe
 from medmm.types import Modality
 
 _WIDE = ((-1000.0, 1000.0),)
-_OTHERS = ("classifier.", "contrastive_head.", "encode_text.", "logit_scale")  # of Merlin's weights, beside its image encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,49 @@ CONTRACTS: Mapping[str, Contract] = {
 """By name."""
 
 
-class Merlin(nn.Module):
+class OpenedImage(nn.Module):
+    """An image encoder with published weights.
+
+    Attributes:
+        contract: Of the weights.
+        others: How names of their tensors begin that are of other parts.
+    """
+
+    modality: Modality = "image"
+    contract: Contract
+    others: tuple[str, ...]
+
+    @property
+    def published(self) -> nn.Module:
+        """What the weights fill."""
+        return self
+
+    def own_name(self, name: str) -> str:
+        """Of a tensor here, by its published one."""
+        return name
+
+    def load_pretrained(self, source: str) -> None:
+        """Take the published weights, whole or of the image side alone; nothing but tensors is unpickled.
+
+        Args:
+            source: File ending in .pt or .safetensors.
+
+        Raises:
+            TaskError: If it cannot be read, or its image side is not exactly this network.
+        """
+        self.take(read_state(source))
+
+    def take(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take the image side of published weights that were read.
+
+        Raises:
+            TaskError: If it is not exactly this network.
+        """
+        named = {self.own_name(name): tensor for name, tensor in state.items()}
+        fill(self.published, named, self.contract.name, others=self.others)
+
+
+class Merlin(OpenedImage):
     """The image encoder of Merlin (Blankemeier et al. 2024): a ResNet-152 inflated to three dimensions.
 
     Args:
@@ -133,8 +174,8 @@ class Merlin(nn.Module):
         TaskError: If the recipe is another.
     """
 
-    modality: Modality = "image"
     contract = CONTRACTS["merlin"]
+    others = ("classifier.", "contrastive_head.", "encode_text.", "logit_scale")
     out_features = 2048
 
     def __init__(self, recipe: VolumeRecipe, *, blocks: tuple[int, int, int, int] = (3, 8, 36, 3)) -> None:
@@ -157,28 +198,15 @@ class Merlin(nn.Module):
         tokens = x.flatten(2).transpose(1, 2)
         return Encoded(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), tokens.mean(1))
 
-    def load_pretrained(self, source: str) -> None:
-        """Take the published weights, whole or of the image encoder alone; nothing but tensors is unpickled.
+    @property
+    def published(self) -> nn.Module:
+        """What the weights fill."""
+        net: nn.Module = self.net
+        return net
 
-        Args:
-            source: File ending in .pt or .safetensors.
-
-        Raises:
-            TaskError: If it cannot be read, or does not hold every weight in its shape.
-        """
-        self.take(read_state(source))
-
-    def take(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take the image side of published weights that were read.
-
-        Raises:
-            TaskError: If it is not exactly this network.
-        """
-        fill(self.net, {_inner(name): tensor for name, tensor in state.items()}, "Merlin", others=_OTHERS)
-
-
-def _inner(name: str) -> str:
-    return name.removeprefix("module.").removeprefix("encode_image.").removeprefix("i3_resnet.")
+    def own_name(self, name: str) -> str:
+        """Of a tensor here, by its published one."""
+        return name.removeprefix("module.").removeprefix("encode_image.").removeprefix("i3_resnet.")
 
 
 def require_recipe(recipe: VolumeRecipe, contract: Contract) -> None:

@@ -7,10 +7,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from medmm.cli import app
 from medmm.encoders.opened import CONTRACTS
 from medmm.errors import InputError, LicenceError, TaskError
 from medmm.pretrained.pull import plan_pull
+from tests.web import serving
 
 COMMIT, TOKEN = "c0ffee" + "0" * 34, "hf_" + "s3cret" * 5
 PINNED = CONTRACTS["colipri"].text.revision
@@ -91,14 +91,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     found = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Serving", (Handler,), {"hub": found}))
-    found.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield found
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(type("Serving", (Handler,), {"hub": found})) as found.url:
+        yield found
 
 
 def run(url: str, *arguments: object, token: str = TOKEN, home: Path, offline: str = "0") -> subprocess.CompletedProcess[str]:

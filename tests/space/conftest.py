@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+
+from tests.web import serving
 
 
 @dataclass
@@ -122,11 +123,5 @@ class Handler(BaseHTTPRequestHandler):
 def hub() -> Iterator[Hub]:
     """A Hub with nothing on it, on this machine."""
     found = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Serving", (Handler,), {"hub": found}))
-    found.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield found
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(type("Serving", (Handler,), {"hub": found})) as found.url:
+        yield found
