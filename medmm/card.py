@@ -12,13 +12,17 @@ from medmm.prediction import DISCLAIMER
 from medmm.report.card_block import card_header, measured_table, model_index
 from medmm.results import Results
 
+OWN_LICENCE = "apache-2.0"
+"""Of a model that nobody else's binds."""
+
 _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
+_HEADER = re.compile(r"---\n(.*?\n)---\n", flags=re.DOTALL)
 _NOT_MEASURED = "Not measured yet: run `medmm eval run`, then `medmm eval score --into-card`."
 
 
 def render_card(
     name: str, model: ModelConfig, fitted_on: Sequence[str], calibrated: Sequence[str],
-    learned: Mapping[str, float] | None = None, *, licence: str = "apache-2.0",
+    learned: Mapping[str, float] | None = None, *, licence: str = OWN_LICENCE,
 ) -> str:  # fmt: skip
     """Markdown with a Hugging Face model-card header.
 
@@ -81,6 +85,12 @@ def render_card(
     return "\n".join(lines)
 
 
+def licence_of(card: str) -> str:
+    """What a card's header names; `other` when it names none."""
+    header = _HEADER.match(card)
+    return str((yaml.safe_load(header[1]) if header else {}).get("license") or "other")
+
+
 def with_compression(card: str, told: Sequence[str]) -> str:
     """The card of a model made smaller: what was done to it, and nothing that was measured before."""
     section = "\n".join([_BEGIN, _NOT_MEASURED, _END])
@@ -100,7 +110,7 @@ def with_measured(card: str, results: Results) -> str:
 
 def _with_header(card: str, entries: Mapping[str, object]) -> str:
     """The card with these entries in its header; empty ones are left out."""
-    header = re.match(r"---\n(.*?\n)---\n", card, flags=re.DOTALL)
+    header = _HEADER.match(card)
     if header is None:
         return card
     content = yaml.safe_load(header[1]) | entries

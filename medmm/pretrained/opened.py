@@ -40,7 +40,8 @@ class Layout:
         max_tokens: Longest note.
         width: Channels of the common space.
         factor: Name of what similarities are multiplied with, and how it is written.
-        project: Linear layers into the common space, by modality; without one the encoder itself leads there.
+        project: Linear layers into the common space, by modality, and whether they have a bias; without one the encoder
+            itself leads there.
         pooler: How names of the text encoder's pooling begin; without one its first token stands for the note.
     """
 
@@ -50,16 +51,18 @@ class Layout:
     max_tokens: int
     width: int
     factor: tuple[str, Literal["logarithm", "inverse"]]
-    project: Mapping[Modality, str] = field(default_factory=dict)
+    project: Mapping[Modality, tuple[str, bool]] = field(default_factory=dict)
     pooler: str | None = None
 
 
 LAYOUTS: Mapping[str, Layout] = {
     "merlin": Layout(
         "encode_text.text_encoder.", "longformer", "merlin", 1024, 512, ("logit_scale", "logarithm"),
-        {"image": "encode_image.i3_resnet.contrastive_head", "text": "encode_text.linear_layer"},
+        {"image": ("encode_image.i3_resnet.contrastive_head", True), "text": ("encode_text.linear_layer", True)},
     ),
-    "ct_clip": Layout("text_transformer.", "bert", "ct_clip", 512, 512, ("temperature", "logarithm"), {"text": "to_text_latent"}),
+    "ct_clip": Layout(
+        "text_transformer.", "bert", "ct_clip", 512, 512, ("temperature", "logarithm"), {"text": ("to_text_latent", False)}
+    ),
     "colipri": Layout(
         "text_encoder.backbone.", "bert", "plain", 512, 768, ("softmax_temperature", "inverse"), pooler="text_encoder.pooler."
     ),
@@ -135,8 +138,7 @@ def _fill(network: PretrainedNetwork, layout: Layout, state: State, name: str) -
     encoders["text"].take(_below(state, layout.text), _below(state, layout.pooler or " "), name)
     alignment = network.alignment
     for modality, project in alignment.project.items():
-        if isinstance(project, nn.Linear):
-            _fill_linear(project, state, layout.project.get(modality, " "), name)
+        _fill_projection(project, state, layout.project.get(modality), name)
     stored, written = layout.factor
     value = float(state[stored]) if stored in state else math.nan
     if not math.isfinite(value) or (written == "inverse" and value <= 0):
@@ -145,13 +147,20 @@ def _fill(network: PretrainedNetwork, layout: Layout, state: State, name: str) -
     alignment.log_factor.data.fill_(value if written == "logarithm" else -math.log(value))
 
 
-def _fill_linear(layer: nn.Linear, state: State, at: str, name: str) -> None:
-    """Of a linear layer or a convolution over one voxel; without a bias there it stays 0."""
-    weight, bias = state.get(f"{at}.weight"), state.get(f"{at}.bias", torch.zeros(layer.out_features))
-    if weight is None or weight.flatten(1).shape != layer.weight.shape or bias.shape != layer.bias.shape:
-        msg = f"Expected the projections of {name} into its common space; one is missing or of another shape."
+def _fill_projection(project: nn.Module, state: State, published: tuple[str, bool] | None, name: str) -> None:
+    """Of a linear layer, or of a convolution over one voxel, which is the same; where none has a bias, ours is 0."""
+    wanted = {part: tensor.shape for part, tensor in project.state_dict().items()}
+    found: dict[str, torch.Tensor] = {}
+    if published is not None:
+        at, biased = published
+        found = _below(state, f"{at}.")
+        found = {part: tensor.flatten(1) if part == "weight" else tensor for part, tensor in found.items()}
+        if not biased and "bias" not in found and "bias" in wanted:
+            found["bias"] = torch.zeros(wanted["bias"])
+    if {part: tensor.shape for part, tensor in found.items()} != wanted:
+        msg = f"Expected the projections of {name} into its common space; one is missing, too many or of another shape."
         raise TaskError(msg)
-    layer.load_state_dict({"weight": weight.flatten(1), "bias": bias})
+    project.load_state_dict(found)
 
 
 def _below(state: State, prefix: str) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import medmm
-from medmm.card import render_card
+from medmm.card import OWN_LICENCE, licence_of, render_card
 from medmm.device import choose_device
 from medmm.disk import replace_bytes
 from medmm.encoders.opened import CONTRACTS
@@ -267,13 +267,15 @@ class _Run:
         save_model_folder(self.out, model, preprocessor, calibrators, thresholds, card=card, prevalence=prevalence)
 
     def _licence(self, config: ModelConfig) -> str:
-        """Of the card's header: that of the published weights the model started from, if there were any."""
+        """Of the card's header: that of the published weights it started from, or of its teacher, where these bind it."""
         opened = self.pretrained.about.get("opened") if self.pretrained is not None else None
         names = {opened["name"]} if opened else set()
         if self.config.image_source is not None and config.image is not None:
             names.add(config.image.encoder)
         found = {CONTRACTS[name].passed_on for name in names if name in CONTRACTS}
-        return "other" if len(found) > 1 else next(iter(found), "apache-2.0")
+        found |= {licence_of(self.teacher.folder.card)} if self.teacher is not None else set()
+        binding = found - {OWN_LICENCE}
+        return "other" if len(binding) > 1 else next(iter(binding), OWN_LICENCE)
 
     def _record_sides(self, cases: Sequence[Case], sides: Sequence[str], kept: Sequence[Case], samples: CachedSamples) -> Scan:
         """Who and which image stood on which side, so that an evaluation can prove that it measures on others, and what leaks."""

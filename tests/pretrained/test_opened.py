@@ -32,6 +32,7 @@ from medmm.space.checks import card_header
 from medmm.table import read_rows
 from medmm.training import TrainConfig, train
 from medmm.training.config import checked
+from medmm.training.teacher import Teacher
 from medmm.transforms.text import NoteTokenizer, TextRecipe
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "lung", "nodule", "is", "not", "present", ".", "2", "4", "cm", "effusion"]
@@ -192,15 +193,21 @@ def spoil(name: str) -> list[tuple[Callable[[dict[str, Any]], Any], str]]:
     text = {"merlin": "encode_text.text_encoder.", "ct_clip": "text_transformer.", "colipri": "text_encoder.backbone."}[name]
     factor = {"merlin": "logit_scale", "ct_clip": "temperature", "colipri": "softmax_temperature"}[name]
     layer = f"{text}encoder.layer.0.output.dense.bias"
+    another_projection: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+        "merlin": (lambda t: t.pop("encode_image.i3_resnet.contrastive_head.bias"), "projections of merlin"),
+        "ct_clip": (lambda t: t.update({"to_text_latent.bias": torch.zeros(1)}), "projections of ct_clip"),
+        "colipri": (lambda t: t.pop("text_encoder.pooler.attn.in_proj_bias"), "1 are missing"),
+    }
     return [
         (lambda t: t.pop(layer), "1 are missing"),
         (lambda t: t.update({f"{text}another": torch.zeros(1)}), "1 of no known part"),
         (lambda t: t.update({factor: torch.tensor(torch.nan)}), f"finite {factor}"),
         (lambda t: t.update({f"{text}embeddings.word_embeddings.weight": torch.zeros(9000, 24)}), "9000 words"),
+        another_projection[name],
     ]
 
 
-@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("case", range(5))
 def test_what_is_not_the_published_layout_is_refused(made: Made, tmp_path: Path, case: int) -> None:
     change, reason = spoil(made.name)[case]
     tensors = dict(made.tensors)
@@ -267,6 +274,16 @@ def test_a_model_trained_from_them_carries_their_licence(tmp_path: Path) -> None
     assert card_header(model.card)["license"] == "cc-by-nc-sa-4.0"
     assert "published as ct_clip" in model.card
     layer = "encoder.layer.0.output.dense.bias"
+    student = TrainConfig(epochs=1, width=8, modalities=("text",), augment=False)
+    with pytest.warns(UserWarning, match="tell"):
+        train(
+            tmp_path / "cohort.csv",
+            tmp_path / "student",
+            student,
+            device="cpu",
+            teacher=Teacher.open(tmp_path / "run", model.model.device),
+        )
+    assert card_header((tmp_path / "student" / "card.md").read_text())["license"] == "cc-by-nc-sa-4.0"
     assert torch.equal(model.model.own_encoder("text").net.state_dict()[layer], made.tensors[f"text_transformer.{layer}"])
 
 
