@@ -24,6 +24,7 @@ from pydicom.datadict import DicomDictionary
 from medmm.cli import app
 from medmm.errors import MedmmError
 from medmm.ui.page import Page
+from tests.handlers import asked, opened
 
 NAME = "CANARY^QUIXOTE"
 TRACES = [word.encode() for word in ("canary", "quixote")]
@@ -186,8 +187,8 @@ def test_the_page_shows_and_keeps_no_name(temporary: Path, inputs: dict[str, Pat
         for kind in ("sound", "bad zip"):
             files = sorted(inputs[kind].iterdir()) if inputs[kind].is_dir() else [inputs[kind]]
             uploads = [upload(page, file) for file in files]
-            spec, facts, token = page.open_upload(uploads, "anna")
-            shown: list[Any] = [spec, facts, page.run(token, f"{NAME}, nodule.", MODEL, "anna") if token else ""]
+            spec, facts, token = opened(page, uploads, "anna")
+            shown: list[Any] = [spec, facts, asked(page, token, f"{NAME}, nodule.", MODEL, "anna") if token else ""]
             assert (spec is not None) == (kind == "sound")
             # The visitor's own note is shown to him as the text that was used, and nothing else of it.
             assert not has_trace(json.dumps(shown[:2]).encode())
@@ -202,4 +203,6 @@ def upload(page: Page, file: Path) -> str:
     """Put a file where the server does; its own name must be gone as soon as it is opened."""
     folder = page.sessions.uploads / os.urandom(8).hex()
     folder.mkdir()
-    return str(shutil.copy(file, folder / "upload"))
+    sent = str(shutil.copy(file, folder / "upload"))
+    page.sessions.visitors.give(sent, "")
+    return sent

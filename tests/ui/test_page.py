@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from medmm.errors import CancelledError, MedmmError, ModelError
+from medmm.errors import CancelledError, ModelError
 from medmm.shelf import DEFAULT_MODEL, examples, find_model, model_names
-from medmm.ui import views
-from medmm.ui.page import PACK_ROUTE, Opened, Page
+from medmm.ui.page import PACK_ROUTE, Page
+from tests.handlers import asked, opened
 
 NOTE = "59-year-old male with a soft-tissue sarcoma of the left thigh. Grade: high."
 NAME = "SECRET^Patient 1970"
@@ -42,22 +42,6 @@ def store(page: Page, send: Callable[..., str]) -> Callable[..., str]:
 
 def left_on_disk(page: Page) -> list[Path]:
     return [p for p in page.sessions.root.rglob("*") if p != page.sessions.uploads]
-
-
-def opened(page: Page, uploads: list[str], session: str) -> Opened:
-    """What a visitor gets who uploads these; a refusal as the page words it."""
-    try:
-        return page.read(page.take(uploads, session), session)
-    except MedmmError as error:
-        return None, views.failure(error.code, error.message), ""
-
-
-def asked(page: Page, token: str, note: str | None, model: str, session: str) -> str:
-    """The answer that a visitor waits for, or the refusal, as HTML."""
-    try:
-        return page.answer(page.ask(token, note, model, session).result(), model)
-    except MedmmError as error:
-        return views.failure(error.code, error.message)
 
 
 def code_in(html: str) -> str:
