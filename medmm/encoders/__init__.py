@@ -44,6 +44,9 @@ class Encoder(Protocol):
     Attributes:
         modality: What it reads.
         out_features: D of what it returns.
+
+    One with blocks that may be computed again in training (`gradient_checkpointing`) also has `recomputable`, the name of the
+    list of them or of the Hugging Face model that knows its own.
     """
 
     modality: Modality

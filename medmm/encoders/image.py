@@ -125,6 +125,8 @@ class ViT(_FeatureMap):
         dropout: Within.
     """
 
+    recomputable = "net.blocks"
+
     def __init__(
         self, recipe: VolumeRecipe, *, patch: int = 8, width: int = 128, depth: int = 4, heads: int = 4, dropout: float = 0.1
     ) -> None:

@@ -65,6 +65,7 @@ class PatchConv(nn.Module):
     """
 
     modality: Modality = "image"
+    recomputable = "layers"
 
     def __init__(self, recipe: VolumeRecipe, *, patch: int = 4, widths: Sequence[int] = (48, 96, 192), depth: int = 1) -> None:
         super().__init__()

@@ -37,6 +37,7 @@ def read_speech(source: str) -> dict[str, Any]:
 
 class _Speech(nn.Module):
     modality: Modality = "audio"
+    recomputable = "net"
 
     def __init__(self, config: dict[str, Any]) -> None:
         from transformers import AutoConfig, AutoModel

@@ -29,6 +29,7 @@ class ColumnTokens(nn.Module):
     """
 
     modality: Modality = "tabular"
+    recomputable = "layers"
 
     def __init__(
         self, recipe: TableRecipe, *, width: int = 32, depth: int = 0, heads: int = 4, bins: int = 13, dropout: float = 0.1

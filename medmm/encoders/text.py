@@ -64,6 +64,7 @@ class NumberTransformer(nn.Module):
     """
 
     modality: Modality = "text"
+    recomputable = "layers"
 
     def __init__(
         self, recipe: TextRecipe, *, width: int = 64, depth: int = 1, heads: int = 4, reach: int = 5,
@@ -108,6 +109,7 @@ class HuggingFace(nn.Module):
     """
 
     modality: Modality = "text"
+    recomputable = "net"
 
     def __init__(self, recipe: TextRecipe, *, config: dict[str, Any]) -> None:
         from transformers import AutoConfig, AutoModel

@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -19,6 +20,7 @@ from medmm.errors import TaskError
 from medmm.fusion import FUSIONS
 from medmm.sections import BEFORE_READING, SectionName
 from medmm.tasks import FurtherTask
+from medmm.training.adapters import Peft
 from medmm.training.adversarial import Attack
 from medmm.transforms.augment.choice import Augmentation
 from medmm.types import MODALITIES, Modality
@@ -78,6 +80,7 @@ class TrainConfig:
         pretrained_rate: Learning rate of an encoder that came with weights.
         frozen: Modalities whose encoder keeps the weights it begins with.
         unfreeze: Of an encoder that is opened layer by layer from its output: epochs until the next one learns.
+        peft: Adapters that learn in place of the encoder they stand in, by modality; merged into it in the end.
         layer_decay: Learning rate of a layer of an encoder over that of the layer after it.
         loss: `cross_entropy`, `focal` (Lin 2017) or `logit_adjusted` (Menon 2021, takes class weights `none`).
         focal_gamma: How far a focal loss discounts what is already answered well.
@@ -95,6 +98,8 @@ class TrainConfig:
         distill_weight: Share of the teacher's word in the loss beside the labels.
         fractions: Shares of patients for train, val and test when the cohort states no split.
         precision: `bf16` or `fp16` mixed precision, `fp32`, or `auto`: bf16 on CUDA devices that have it.
+        gradient_checkpointing: Modalities whose encoder computes its blocks again on the way back, to save memory.
+        compile: Whether encoders are compiled while they learn.
         seed: Seed of every random choice.
         split_seed: Seed of the division of patients, so that several seeds can share one; `seed` when None.
     """
@@ -135,6 +140,7 @@ class TrainConfig:
     pretrained_rate: Positive = 5e-5
     frozen: tuple[Modality, ...] = ()
     unfreeze: dict[Modality, Annotated[int, Field(ge=1)]] = field(default_factory=dict)
+    peft: dict[Modality, Peft] = field(default_factory=dict)
     layer_decay: dict[Modality, Annotated[float, Field(gt=0, le=1)]] = field(default_factory=dict)
     smoothing: Share = 0.05
     loss_parts: dict[Part, NotNegative] = field(default_factory=_fused_and_each)
@@ -154,6 +160,8 @@ class TrainConfig:
     distill_weight: Share = 0.7
     fractions: tuple[Positive, Share, Share] = (0.6, 0.15, 0.25)
     precision: Precision = "auto"
+    gradient_checkpointing: tuple[Modality, ...] = ()
+    compile: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
     split_seed: Annotated[int, Field(ge=0)] | None = None
 
@@ -233,6 +241,10 @@ def checked(values: dict[str, Any]) -> TrainConfig:
         where = "; ".join(_fault(e["loc"], e["msg"], e["type"], e["input"], e.get("ctx", {})) for e in error.errors()[:3])
         msg = f"Expected values that fit TrainConfig; these do not: {where}."
         raise TaskError(msg) from None
+    for name in config.gradient_checkpointing:
+        if not hasattr(encoders[name], "recomputable"):
+            msg = f"Expected no gradient_checkpointing of {name} with the encoder {config.encoder(name)}, which has no like blocks."
+            raise TaskError(msg)
     for name in ("image", "audio"):
         if config.source(name) and not hasattr(encoders[name], "load_pretrained"):
             msg = f"Expected no {name}_source with the {name} encoder {config.encoder(name)}, which has no published weights."
@@ -253,8 +265,12 @@ def _refuse_contradictions(config: TrainConfig) -> None:
     if config.loss == "logit_adjusted" and config.class_weights != "none":
         msg = "Expected class_weights none with loss logit_adjusted, which sees to frequencies itself; got both. Leave one out."
         raise TaskError(msg)
-    if both := set(config.frozen) & set(config.unfreeze):
-        msg = f"Expected an encoder to be in frozen or in unfreeze; {' and '.join(sorted(both))} is in both. Leave one out."
+    for one, other in combinations(("frozen", "unfreeze", "peft"), 2):
+        if both := set(getattr(config, one)) & set(getattr(config, other)):
+            msg = f"Expected an encoder to be in {one} or in {other}; {' and '.join(sorted(both))} is in both. Leave one out."
+            raise TaskError(msg)
+    if config.compile and config.adversarial.method is not None:
+        msg = "Expected no compile with adversarial training, which reaches into encoders where compiled ones look no more."
         raise TaskError(msg)
     if config.precision == "fp16" and config.adversarial.method is not None:
         msg = "Expected fp32 or bf16 with adversarial training, whose gradients vanish in fp16; got fp16."
@@ -285,7 +301,8 @@ def _keys_at(path: list[str]) -> list[str]:
     """Keys of the record that lies there."""
     record: Any = TrainConfig
     for step in path:
-        record = get_args(record)[0] if step.isdigit() else get_type_hints(record)[step]
+        within = get_args(record)  # of a tuple or a mapping
+        record = (within[0] if step.isdigit() else within[1]) if within else get_type_hints(record)[step]
     return [f.name for f in fields(record)]
 
 

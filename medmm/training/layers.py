@@ -55,6 +55,8 @@ def choose_learning(encoders: nn.ModuleDict, config: TrainConfig, epoch: int) ->
                     parameter.requires_grad_(index >= closed)
             if closed:
                 keep_statistics(own)
+        elif name in config.peft:
+            keep_statistics(own)
 
 
 def keep_statistics(encoder: nn.Module) -> None:
@@ -72,7 +74,8 @@ def paces_of(encoders: nn.ModuleDict, config: TrainConfig) -> dict[nn.Parameter,
     paces: dict[nn.Parameter, float] = {}
     for name, encoder in _named(encoders):
         own = own_encoder(encoder)
-        if isinstance(own, HuggingFace) or config.source(name) is not None:
+        knows = isinstance(own, HuggingFace) or config.source(name) is not None
+        if knows and name not in config.peft:  # adapters are new
             paces |= dict.fromkeys(own.net.parameters(), config.pretrained_rate / config.learning_rate)
         decay = config.layer_decay.get(name, 1.0)
         for depth, layer in enumerate(reversed(layers_of(own))):

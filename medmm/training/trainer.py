@@ -21,6 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from medmm.device import choose_dtype
 from medmm.disk import replace_bytes
 from medmm.errors import DeviceError, NonFiniteError
+from medmm.training.adapters import Adapters
+from medmm.training.compute import compiled, recomputed
 from medmm.training.config import TrainConfig
 from medmm.training.layers import choose_learning, paces_of
 from medmm.training.optimizer import learning_rate_at, make_optimizer
@@ -95,12 +97,14 @@ class Trainer(Generic[M]):
 
     Raises:
         DeviceError: If the device cannot compute in the precision that is asked for.
+        TaskError: If an adapter fits no layer of its encoder.
     """
 
     def __init__(self, model: M, objective: Objective, config: TrainConfig, encoders: nn.ModuleDict | None = None) -> None:
         self.model, self.objective, self.config = model, objective, config
         self.device = next(model.parameters()).device
         self.encoders = nn.ModuleDict() if encoders is None else encoders
+        self.adapters = Adapters(self.encoders, config.peft)
         self.optimizer = make_optimizer(model, config, paces_of(self.encoders, config))
         self.steps = max(1, round(len(objective) / (config.batch_size * config.accumulate)))
         decay = 1 - 1 / (config.ema * self.steps + 1)
@@ -130,6 +134,17 @@ class Trainer(Generic[M]):
         """
         self.together.same_file(checkpoint)
         progress = self.resume(checkpoint)
+        names, wanted = self.config.gradient_checkpointing, self.config.compile
+        with self.adapters.heard(), recomputed(self.encoders, names), compiled(self.encoders, self.device, wanted):
+            self._run_epochs(progress, checkpoint, judge, numbers, log, on_progress)
+        self.model.load_state_dict(self.best)
+        self.adapters.merge()
+        return progress
+
+    def _run_epochs(
+        self, progress: Progress, checkpoint: Path, judge: Callable[[M], Standing] | None, numbers: Callable[[], dict[str, float]],
+        log: Log, on_progress: Callable[[int], None],
+    ) -> None:  # fmt: skip
         while progress.epoch < self.config.epochs and not (judge and _exhausted(progress, self.config)):
             row = {"loss/train": self.run_epoch(progress.epoch), "learning_rate": self.learning_rate}
             standing = self.together.from_first(lambda: judge(self.averaged)) if judge else None
@@ -143,8 +158,6 @@ class Trainer(Generic[M]):
             progress.epoch += 1
             self.save(checkpoint, progress)
             on_progress(progress.epoch)
-        self.model.load_state_dict(self.best)
-        return progress
 
     @property
     def averaged(self) -> M:

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from medmm.encoders import ENCODERS
+from medmm.encoders.opened import CONTRACTS
 from medmm.model import Side
 from medmm.pretrained.config import PretrainedConfig
 from medmm.pretrained.masked import MaskedImage, MaskedLanguage
@@ -45,7 +46,7 @@ def images_of(count: int, shape: tuple[int, int, int] = (20, 24, 16)) -> Batch:
 
 @pytest.mark.parametrize("encoder", sorted(SMALL))
 def test_every_image_encoder_learns_by_filling_in(encoder: str) -> None:
-    assert set(SMALL) == set(ENCODERS["image"]) - {"merlin"}  # which comes with weights and a grid of its own
+    assert set(SMALL) == set(ENCODERS["image"]) - set(CONTRACTS)  # which come with weights and grids of their own
     network, batch = imaging(encoder), images_of(2)
     loss = network(batch)["masked_image"]
     loss.backward()

@@ -39,7 +39,7 @@ def test_a_misspelt_part_is_answered_with_the_nearest_before_anything_is_read(wr
      ('encoder_options={"audo": {}}', "audio"), ("encoder_options.text.dept=2", "depth"), ("precision=bf61", "bf16"),
      ("class_weights=balancd", "balanced"), ("loss=focl", "focal"), ("augmentation.image.rotatoin=1", "rotation"),
      ('tasks=[{"name": "t", "kind": "ordinal", "wieght": 2}]', "weight"), ('tasks=[{"name": "t", "kind": "ordnal"}]', "ordinal"),
-     ("labels_from=report", "reports"), ('note_sections=["indications"]', "indication")],
+     ("labels_from=report", "reports"), ("peft.text.rnak=2", "rank"), ('note_sections=["indications"]', "indication")],
 )  # fmt: skip
 def test_a_misspelt_word_within_a_choice_is_answered_with_the_nearest(wrong: str, near: str) -> None:
     with pytest.raises(TaskError, match=f"Did you mean {near}\\?"):
@@ -124,7 +124,10 @@ def test_a_configuration_survives_its_record() -> None:
     ("settings", "told"),
     [
         (['frozen=["text"]', "unfreeze.text=2"], "frozen or in unfreeze; text is in both"),
+        (["peft.text.kind=lora", "unfreeze.text=2"], "unfreeze or in peft; text is in both"),
         (["precision=fp16", "adversarial.method=fgsm"], "gradients vanish in fp16"),
+        (["compile=true", "adversarial.method=fgsm"], "no compile with adversarial"),
+        (['gradient_checkpointing=["image"]'], "of image with the encoder resnet"),
     ],
 )
 def test_choices_that_contradict_each_other_are_refused(settings: list[str], told: str) -> None:

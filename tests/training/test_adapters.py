@@ -1,0 +1,135 @@
+"""Adapters learn in place of the encoder they stand in, and in the end it is an encoder like any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from medmm.encoders.image import ResNet
+from medmm.encoders.recurrent import NumberRecurrent
+from medmm.encoders.tabular import ColumnTokens
+from medmm.encoders.text import HuggingFace, NumberTransformer, read_pretrained
+from medmm.errors import TaskError
+from medmm.training import TrainConfig
+from medmm.training.adapters import Adapters, Kind, Peft
+from medmm.training.layers import paces_of
+from medmm.training.trainer import Trainer
+from medmm.transforms.columns import NumberColumn, TableRecipe
+from medmm.transforms.text import TextRecipe
+from medmm.transforms.volume import VolumeRecipe
+
+pytest.importorskip("peft")
+
+REAL = torch.ones(4, 6, dtype=torch.bool)
+NOTES = (torch.arange(24).view(4, 6) % 20, torch.ones(4, 6), ~REAL, REAL)
+
+
+class Answer:
+    """A model of one encoder and one head, to be fitted to random numbers."""
+
+    def __init__(self, encoder: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        self.inputs = inputs
+        self.model = nn.Module()
+        self.model.encoders = nn.ModuleDict({encoder.modality: encoder})
+        self.model.head = nn.Linear(encoder.out_features, 1)
+        self.target = torch.randn(len(inputs[0]), 1, generator=torch.Generator().manual_seed(2))
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def begin_epoch(self, seed: int) -> None:
+        pass
+
+    def answer(self) -> torch.Tensor:
+        (encoder,) = self.model.encoders.values()  # type: ignore[union-attr, operator]
+        out: torch.Tensor = self.model.head(encoder(*self.inputs).pooled)  # type: ignore[operator]
+        return out
+
+    def loss(self, chosen: list[int]) -> torch.Tensor:
+        return (self.answer() - self.target).square().mean()
+
+
+def make(name: str, build_bert: Any, tmp_path: Path) -> Answer:
+    torch.manual_seed(0)
+    if name == "bert":
+        return Answer(HuggingFace(TextRecipe(250), config=read_pretrained(str(build_bert(tmp_path / "bert")))[1]), NOTES)
+    if name == "resnet":
+        recipe = VolumeRecipe((16, 16, 16), (1.0, 1.0, 1.0), ((-1000.0, 400.0),))
+        return Answer(ResNet(recipe, widths=(4, 8, 8, 8)), (torch.randn(4, 1, 16, 16, 16),))
+    if name == "columns":
+        table = TableRecipe((NumberColumn("age", "", 0.0, 1.0, 0.0, 1.0),), ())
+        return Answer(ColumnTokens(table, depth=1, dropout=0.0), (torch.randn(4, 1), torch.zeros(4, 0, dtype=torch.long)))
+    return Answer(NumberTransformer(TextRecipe(20), width=16, dropout=0.0, token_dropout=0.0), NOTES)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "kind"),
+    [("transformer", "lora"), ("transformer", "dora"), ("transformer", "loha"), ("transformer", "lokr"), ("transformer", "ia3"),
+     ("resnet", "lora"), ("resnet", "ia3"), ("columns", "lora"), ("bert", "lora")],
+)  # fmt: skip
+def test_only_adapters_and_heads_learn_and_the_merged_encoder_answers_as_the_adapted(
+    encoder: str, kind: Kind, build_bert: Any, tmp_path: Path
+) -> None:
+    objective = make(encoder, build_bert, tmp_path)
+    (modality,) = objective.model.encoders  # type: ignore[misc, union-attr]
+    before = {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
+    config = TrainConfig(epochs=10, batch_size=4, peft={modality: Peft(kind, rank=2)}, learning_rate=0.01)
+    trainer = Trainer(objective.model, objective, config, objective.model.encoders)  # type: ignore[arg-type]
+    losses = [trainer.run_epoch(epoch) for epoch in range(10)]
+    assert losses[-1] < losses[0]
+    adapted = {name.replace("base_layer.", ""): tensor for name, tensor in objective.model.state_dict().items()}
+    changed = {name for name, tensor in before.items() if not torch.equal(adapted[name], tensor)}
+    assert changed == {"head.weight", "head.bias"}
+
+    objective.model.eval()
+    with torch.no_grad(), trainer.adapters.heard():
+        said = objective.answer()
+    trainer.adapters.merge()
+    with torch.no_grad():
+        assert torch.allclose(objective.answer(), said, atol=1e-5)
+    merged = objective.model.state_dict()
+    assert set(merged) == set(before)
+    assert any(not torch.equal(merged[name], before[name]) for name in before if not name.startswith("head."))
+
+
+def test_a_run_ends_with_a_merged_encoder_and_goes_on_after_a_stop(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=3, batch_size=4, peft={"text": Peft()}, learning_rate=0.01)
+
+    def run(file: str, stop_after: int = 9) -> dict[str, torch.Tensor]:
+        objective = make("transformer", None, tmp_path)
+
+        def on_progress(done: int) -> None:
+            if done == stop_after:
+                raise KeyboardInterrupt
+
+        trainer = Trainer(objective.model, objective, config, objective.model.encoders)  # type: ignore[arg-type]
+        trainer.run(tmp_path / file, None, dict, log=lambda *_: None, on_progress=on_progress)
+        return objective.model.state_dict()
+
+    straight = run("a")
+    with pytest.raises(KeyboardInterrupt):
+        run("b", 1)
+    resumed = run("b")
+    assert not any("lora" in name for name in resumed)
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_adapters_of_an_encoder_that_came_with_weights_learn_at_full_rate(build_bert: Any, tmp_path: Path) -> None:
+    encoders = nn.ModuleDict({"text": make("bert", build_bert, tmp_path).model.encoders["text"]})  # type: ignore[index, union-attr]
+    config = TrainConfig(peft={"text": Peft(targets=("query", "value"))})
+    Adapters(encoders, config.peft)
+    learning = {name: p for name, p in encoders.named_parameters() if p.requires_grad}
+    assert len(learning) == 2 * 2 * 2  # A and B, of query and value, in two layers
+    assert {paces_of(encoders, config)[p] for p in learning.values()} == {1.0}
+    assert min(paces_of(encoders, replace(config, peft={})).values()) == pytest.approx(5e-5 / 2e-3)
+
+
+def test_targets_that_are_not_there_are_refused_with_those_that_are() -> None:
+    encoders = nn.ModuleDict({"text": NumberRecurrent(TextRecipe(20))})
+    with pytest.raises(TaskError, match="those ending in pool, project; got other targets"):
+        Adapters(encoders, {"text": Peft(targets=("quary",))})
