@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from medmm.errors import MedmmError, ModelError, NoImageError
+from medmm.errors import AudioError, MedmmError, ModelError, NoImageError
 from medmm.evaluation.files import METRICS, read_results
 from medmm.results import Results
 from medmm.settings import LIMITS
@@ -237,26 +237,36 @@ class Page:
         """What a task of the reader answers about what lies in a place, waited for; it ends when the visitor leaves."""
         return _if_still_there(self._readings.start(session, task, task, _READ_SECONDS, **arguments), place).result()
 
-    def hear(self, upload: str, session: str = "") -> dict[str, Any]:
-        """Take a recording over, write it down and let it go.
+    def hear(self, upload: str, session: str = "", before: str = "") -> dict[str, Any]:
+        """Take a recording over and write it down; it is kept only for models that read audio.
 
         Args:
             upload: As the server stored it.
             session: Of the visitor who sent it.
+            before: Token of an earlier recording, which goes.
 
         Returns:
-            `seconds`; with a recogniser also `text`, and `confidence` from 0 to 1.
+            `seconds`; with a recogniser also `text`, and `confidence` from 0 to 1; where a model reads audio also
+            `recording`, its token.
 
         Raises:
             MedmmError: If it cannot be read, or no word is understood.
         """
-        with self.sessions.passing() as folder:
+        self.sessions.drop(before)
+        token, folder = self.sessions.new(session, beside=True, lasting=True)
+        kept = False
+        try:
             path = self.sessions.adopt([upload], folder, session)
-            heard = self._have_read("hear", session, folder, path=str(path), folder=str(folder))
+            heard = self.reader.call("hear", _READ_SECONDS, path=str(path), folder=str(folder))
+            shutil.rmtree(folder / INCOMING, ignore_errors=True)
             if self.recogniser:
                 asked = {"folder": str(folder), "recogniser": self.recogniser}
-                heard |= self._dictations.start(session, self.recogniser, "transcribe", _PREDICT_SECONDS, **asked).result()
-        return heard
+                heard |= self.predictor.call("transcribe", _PREDICT_SECONDS, None, **asked)
+            kept = any("audio" in self.about(model)["modalities"] for model in self.models())
+        finally:
+            if not kept:
+                self.sessions.drop(token)
+        return heard | ({"recording": token} if kept else {})
 
     def check_metrics(self, upload: str, session: str = "") -> Results:
         """Take an uploaded `metrics.json` over, read it and let it go.
@@ -275,7 +285,7 @@ class Page:
 
     def ask(
         self, token: str, note: str | None, model: str, session: str, *, confidence: float = 1.0,
-        values: Mapping[str, str] | None = None,
+        values: Mapping[str, str] | None = None, recording: str = "",
     ) -> Job:  # fmt: skip
         """Put a question to a model into the line.
 
@@ -286,20 +296,31 @@ class Page:
             session: Of the visitor.
             confidence: As for `tasks.predict`.
             values: As for `tasks.predict`.
+            recording: Token of what was heard; empty without.
 
         Raises:
-            MedmmError: If the study is no longer there, or the model is none of ours.
+            MedmmError: If the study or the recording is no longer there, or the model is none of ours.
         """
         folder = self.sessions.find(token, session) if token else None
-        return self.ask_about(folder, note, model, session, confidence=confidence, values=values)
+        listens = bool(recording) and "audio" in self.about(model)["modalities"]
+        spoken = self._recording(recording, session) if listens else None
+        return self.ask_about(folder, note, model, session, confidence=confidence, values=values, recording=spoken)
+
+    def _recording(self, token: str, session: str) -> Path:
+        try:
+            return self.sessions.find(token, session)
+        except NoImageError:
+            msg = "Expected the recording made before; it has been removed. Record it again, or remove it from the form."
+            raise AudioError(msg) from None
 
     def ask_about(
         self, folder: Path | None, note: str | None, model: str, session: str, *, confidence: float = 1.0,
-        values: Mapping[str, str] | None = None,
+        values: Mapping[str, str] | None = None, recording: Path | None = None,
     ) -> Job:  # fmt: skip
         """Put a question about what lies in a folder into the line; for the rest as `ask`."""
         asked: dict[str, Any] = {"folder": str(folder) if folder else None, "note": note, "model": self._folder_of(model)}
         asked |= {"public": self.public, "confidence": confidence, "values": dict(values or {})}
+        asked |= {"recording": str(recording) if recording else None}
         return _if_still_there(self.jobs.start(session, model, "predict", _PREDICT_SECONDS, **asked), folder)
 
     def progress(self, job: Job, language: Language = "en") -> str:

@@ -26,6 +26,7 @@ _SESSIONS = 100
 class _Spool:
     session: str
     folder: Path
+    lasting: bool = False  # whether it outlives the study that was opened before it
     made: float = field(default_factory=time.monotonic)
 
 
@@ -52,19 +53,20 @@ class Sessions:
         self._closing = threading.Event()
         threading.Thread(target=self._keep_sweeping, daemon=True).start()
 
-    def new(self, session: str, *, beside: bool = False) -> tuple[str, Path]:
+    def new(self, session: str, *, beside: bool = False, lasting: bool = False) -> tuple[str, Path]:
         """A fresh study folder of this visitor. Returns its token and path.
 
         Args:
             session: Of the visitor.
-            beside: Whether what the visitor has stays; else it goes.
+            beside: Whether what the visitor has stays; else it goes, but for what is lasting.
+            lasting: Whether it stays when another study is opened.
 
         Raises:
             WorkerError: If there are too many visitors.
         """
         self.sweep()
         if not beside:
-            self.wipe(session)
+            self.wipe(session, all_of_it=False)
         token = secrets.token_urlsafe(24)
         folder = self.root / secrets.token_hex(16)
         with self._lock:
@@ -72,7 +74,7 @@ class Sessions:
                 msg = f"Expected at most {self._most} visitors with a study at a time; there are more. Try again in some minutes."
                 raise WorkerError(msg)
             folder.mkdir(mode=0o700)
-            self._spools[token] = _Spool(session, folder)
+            self._spools[token] = _Spool(session, folder, lasting)
         return token, folder
 
     @contextmanager
@@ -125,10 +127,10 @@ class Sessions:
             if token in self._spools:
                 self._spools[token].made = time.monotonic()
 
-    def wipe(self, session: str) -> None:
-        """Remove everything of one visitor."""
+    def wipe(self, session: str, *, all_of_it: bool = True) -> None:
+        """Remove everything of one visitor, or all but what is lasting."""
         with self._lock:
-            tokens = [t for t, s in self._spools.items() if s.session == session]
+            tokens = [t for t, s in self._spools.items() if s.session == session and (all_of_it or not s.lasting)]
         for token in tokens:
             self.drop(token)
 

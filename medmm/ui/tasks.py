@@ -149,7 +149,7 @@ def used(note: str, model: str | None) -> dict[str, Any]:
 
 def predict(
     folder: str | None, note: str | None, model: str | None, public: bool = False, confidence: float = 1.0,
-    values: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None, recording: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Answer for the study in `folder`, this note and these values.
 
@@ -160,6 +160,7 @@ def predict(
         public: Whether what names the patient is refused.
         confidence: How sure a recogniser was of the note; 1 when a person wrote it or read it over.
         values: Name of each value the model reads to its text; an empty one is missing.
+        recording: Folder with what `hear` left, for a model that reads audio; None without.
 
     Raises:
         PhiError: If the note names the patient and others than its author use this page.
@@ -175,7 +176,8 @@ def predict(
     tell("loading")
     predictor = _predictor(model)
     written = replace(make_note(note), confidence=confidence) if note else None
-    study = replace(study, note=written, values=_values(predictor, values or {}))
+    heard = read_study(Path(recording)).recording if recording else None
+    study = replace(study, note=written, values=_values(predictor, values or {}), recording=heard)
     document: dict[str, Any] = predictor.predict(study, tell).to_dict(with_text=True)
     return document
 

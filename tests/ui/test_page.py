@@ -7,15 +7,22 @@ import re
 import shutil
 import signal
 import time
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile  # type: ignore[import-untyped]  # it ships no types
 
-from medmm.errors import CancelledError, ModelError
+from medmm import open_study
+from medmm.errors import AudioError, CancelledError, ModelError
+from medmm.inference import load_model
+from medmm.leakage import LeakageWarning
 from medmm.shelf import DEFAULT_MODEL, examples, find_model, model_names
+from medmm.training import TrainConfig, train
 from medmm.ui.page import PACK_ROUTE, Page
 from tests.handlers import asked, opened
 
@@ -211,6 +218,47 @@ def test_only_a_scan_wide_as_a_trunk_is_shown_as_lung(page: Page) -> None:
         assert spec is not None
         assert spec["lung"] == (spec["shape"][0] * spec["spacing"][0] > 300), example.title
     page.sessions.wipe("anna")
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that reads notes and recordings."""
+    folder = tmp_path_factory.mktemp("listener")
+    rows = ["study_id,patient_id,note,audio,label,split"]
+    for i, tone in enumerate(np.sin(np.arange(8000) / (20 - 10 * (i % 2))) for i in range(24)):
+        soundfile.write(folder / f"{i}.wav", tone, 16_000)
+        rows.append(f"S{i},P{i},Lesion of {i % 7 + 1} cm.,{i}.wav,{('no', 'yes')[i % 2]},{('train', 'val', 'test')[i // 2 % 3]}")
+    (folder / "cohort.csv").write_text("\n".join(rows))
+    options: dict[str, Any] = {"text": {"width": 16}, "audio": {"widths": [8, 8]}}
+    config = TrainConfig(modalities=("text", "audio"), epochs=1, width=16, fusion="concat", encoder_options=options)
+    with warnings.catch_warnings(action="ignore", category=LeakageWarning):  # the tone is the label
+        return train(folder / "cohort.csv", folder / "listener", config, device="cpu").folder
+
+
+def test_a_recording_is_read_by_a_model_that_reads_audio_until_it_is_removed(listener: Path, send: Any) -> None:
+    page = Page(str(listener))
+    tone = (listener.parent / "0.wav").read_bytes()
+    heard = page.hear(send(page.sessions, tone, NAME), "anna")
+    assert set(heard) == {"seconds", "recording"}
+    page.sessions.new("anna")  # another study is opened
+    answer = page.ask("", NOTE, "listener", "anna", recording=heard["recording"]).result()
+    expected = load_model(str(listener), "cpu").predict(open_study(None, NOTE, audio=listener.parent / "0.wav"))
+    assert answer["modalities"] == ["text", "audio"]
+    assert answer["probabilities"] == pytest.approx(expected.to_dict()["probabilities"])
+    with pytest.raises(AudioError, match="Record it again"):
+        page.ask("", NOTE, "listener", "ben", recording=heard["recording"])
+    again = page.hear(send(page.sessions, tone, NAME), "anna", heard["recording"])
+    with pytest.raises(AudioError, match="Record it again"):
+        page.ask("", NOTE, "listener", "anna", recording=heard["recording"])
+    assert page.ask("", None, "listener", "anna", recording=again["recording"]).result()["modalities"] == ["audio"]
+    page.sessions.wipe("anna")
+    assert left_on_disk(page) == []
+    page.close()
+
+
+def test_a_recording_that_no_model_reads_is_not_kept(page: Page, store: Any, listener: Path) -> None:
+    assert "recording" not in page.hear(store((listener.parent / "0.wav").read_bytes()), "anna")
+    assert left_on_disk(page) == []
 
 
 def test_the_page_lives_on_when_a_helper_dies(page: Page) -> None:

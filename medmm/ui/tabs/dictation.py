@@ -15,7 +15,7 @@ from medmm.ui.speech import label, language
 from medmm.ui.words import say
 
 Heard = dict[str, Any]
-"""`text` and `confidence` of the last recording written down."""
+"""Of the last recording: `text` and `confidence` when it was written down, `recording` (a token) when it is kept."""
 
 
 def build(page: Page, note: gr.Textbox, held: float) -> gr.State:
@@ -34,40 +34,60 @@ def build(page: Page, note: gr.Textbox, held: float) -> gr.State:
         )  # fmt: skip
         recording.preprocess = _path  # type: ignore[method-assign]  # nothing foreign is decoded in this process
         told = gr.HTML(elem_id="heard")
-    written = [note, heard, told, recording]
+        forget = gr.Button(label("forget_recording"), size="sm", visible=False, elem_id="forget-recording")
+    written = [note, heard, told, recording, forget]
     gr.on(
-        [recording.stop_recording, recording.upload], _listen(page), [recording, note], written, api_name="dictate",
+        [recording.stop_recording, recording.upload], _listen(page), [recording, note, heard], written, api_name="dictate",
         show_progress="hidden", **HIDDEN,
     )  # fmt: skip
+    forget.click(_forget(page), heard, [heard, told, forget], api_name="forget_recording", **HIDDEN)
     return heard
 
 
 def confidence_of(note: str | None, heard: Heard | None) -> float:
     """How far a note is trusted: as far as the recogniser was sure of it, fully once a person has changed anything."""
-    return float(heard["confidence"]) if heard and heard["text"] == (note or "") else 1.0
+    return float(heard["confidence"]) if heard and heard.get("text") == (note or "") else 1.0
+
+
+def recording_of(heard: Heard | None) -> str:
+    """Token of the recording that is kept; empty without one."""
+    return str(heard.get("recording", "")) if heard else ""
 
 
 def _listen(page: Page) -> Any:
-    def listen(path: str | None, note: str | None, request: gr.Request) -> Any:
-        spoken = language(request)
+    def listen(path: str | None, note: str | None, before: Heard | None, request: gr.Request) -> Any:
+        spoken, gone = language(request), gr.update(visible=False)
         if not path:
-            yield gr.skip(), gr.skip(), "", gr.skip()
+            yield gr.skip(), gr.skip(), "", gr.skip(), gr.skip()
             return
-        yield gr.skip(), None, views.working(say(spoken, "listening")), gr.skip()
+        yield gr.skip(), None, views.working(say(spoken, "listening")), gr.skip(), gone
         try:
-            found = page.hear(path, str(request.session_hash))
+            found = page.hear(path, str(request.session_hash), recording_of(before))
         except MedmmError as error:
-            yield gr.skip(), None, views.failure(error.code, error.message, spoken), None
+            yield gr.skip(), None, views.failure(error.code, error.message, spoken), None, gone
             return
-        if "text" not in found:
-            told = f"{say(spoken, 'heard', seconds=found['seconds'])} {say(spoken, 'no_dictation')}"
-            yield gr.skip(), None, f'<p class="mm-muted">{escape(told)}</p>', None
-            return
-        told = say(spoken, "transcribed", seconds=found["seconds"], sure=f"{found['confidence']:.0%}")
-        text = f"{note.rstrip()}\n{found['text']}" if note and note.strip() else found["text"]
-        yield text, {"text": text, "confidence": found["confidence"]}, f'<p class="mm-muted">{escape(told)}</p>', None
+        heard = {"recording": found["recording"]} if "recording" in found else {}
+        text: Any = gr.skip()
+        if "text" in found:
+            told = [say(spoken, "transcribed", seconds=found["seconds"], sure=f"{found['confidence']:.0%}")]
+            text = f"{note.rstrip()}\n{found['text']}" if note and note.strip() else found["text"]
+            heard |= {"text": text, "confidence": found["confidence"]}
+        else:
+            told = [say(spoken, "heard", seconds=found["seconds"]), say(spoken, "no_dictation")]
+        told += [say(spoken, "recording_kept")] if "recording" in heard else []
+        yield text, heard, f'<p class="mm-muted">{escape(" ".join(told))}</p>', None, gr.update(visible="recording" in heard)
 
     return listen
+
+
+def _forget(page: Page) -> Any:
+    def forget(heard: Heard | None, request: gr.Request) -> tuple[Any, ...]:
+        page.sessions.drop(recording_of(heard))
+        kept = {key: value for key, value in (heard or {}).items() if key != "recording"}
+        told = say(language(request), "recording_removed")
+        return kept, f'<p class="mm-muted" role="status">{escape(told)}</p>', gr.update(visible=False)
+
+    return forget
 
 
 def _path(payload: Any) -> str | None:

@@ -226,7 +226,8 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
         try:
             typed = values.only_of(await asyncio.to_thread(page.about, model), cells)
             sure = dictation.confidence_of(note, heard)
-            job = page.ask(token, note, model, session, confidence=sure, values=typed)
+            spoke = dictation.recording_of(heard)
+            job = page.ask(token, note, model, session, confidence=sure, values=typed, recording=spoke)
             async for told in watched(job, partial(page.progress, job, spoken)):
                 yield (told, *busy, *kept)
             prediction = job.result()
@@ -252,7 +253,8 @@ def _wire_asking(page: Page, parts: _Parts) -> None:
                 yield ""
                 return
             sure = dictation.confidence_of(note, heard)
-            job = page.ask(token if use_scan else "", note if use_note else "", model, session, confidence=sure, values=typed)
+            more: dict[str, Any] = {"confidence": sure, "values": typed, "recording": dictation.recording_of(heard)}
+            job = page.ask(token if use_scan else "", note if use_note else "", model, session, **more)
             async for told in watched(job, partial(page.progress, job, spoken)):
                 yield told
             yield answer_views.compared(base["answer"], job.result(), spoken)

@@ -62,6 +62,9 @@ CHINESE = {
         "或直接输入文本。"
     ),
     "transcribed": "由 {seconds} 秒录音转写，把握 {sure}；运行前请逐字核对。",
+    "recording_kept": "能读取音频的模型还会使用录音本身，直到您将其移除或离开页面。",
+    "forget_recording": "移除录音",
+    "recording_removed": "录音已移除。",
     "listening": "正在听录音……",
     "values": "该模型读取的患者数值；不知道的可留空。",
     "in_line": "排队中：前面还有 {place} 个。",

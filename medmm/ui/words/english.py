@@ -69,6 +69,9 @@ ENGLISH = {
         "MEDMM_ASR set to the folder of a speech-recognition model; or type the note."
     ),
     "transcribed": "Written down from {seconds} s, {sure} sure; check every word before you run.",
+    "recording_kept": "A model that reads audio also gets the recording itself, until you remove it or leave.",
+    "forget_recording": "Remove the recording",
+    "recording_removed": "The recording has been removed.",
     "listening": "Listening to the recording …",
     "values": "Patient values this model reads; leave empty what is not known.",
     # progress
