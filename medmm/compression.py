@@ -177,6 +177,6 @@ def _told(small: ModelFolder, found: dict[str, Any]) -> Iterable[str]:
     if packing.stored != "float32":
         yield f"other weights stored as {packing.stored}."
     yield (
-        f"On {found['studies']} studies no probability moved by more than {found['largest_change']:.2g} and "
+        f"On {found['studies']} studies no probability of a label moved by more than {found['largest_change']:.2g} and "
         f"{found['changed_calls']} decisions changed, so calibration and thresholds are those of that model."
     )

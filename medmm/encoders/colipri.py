@@ -64,14 +64,18 @@ class AttentionPool(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)  # its own forward multiplies token by token
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(B, T, D) tokens, of which those in the (B, T) mask count, to (B, D)."""
-        weight = mask[..., None].to(tokens.dtype)
+        weight, heads = mask[..., None].to(tokens.dtype), self.attn.num_heads
         query = (tokens * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
-        pooled: torch.Tensor = self.attn(query, tokens, tokens, key_padding_mask=~mask, need_weights=False)[0][:, 0]
-        return pooled
+        into = zip(self.attn.in_proj_weight.chunk(3), self.attn.in_proj_bias.chunk(3), strict=True)
+        parts = [functional.linear(each, *way) for each, way in zip((query, tokens, tokens), into, strict=True)]
+        q, k, v = (part.reshape(*part.shape[:2], heads, -1).transpose(1, 2) for part in parts)
+        pooled = functional.scaled_dot_product_attention(q, k, v, mask[:, None, None])
+        out: torch.Tensor = self.attn.out_proj(pooled.transpose(1, 2).flatten(1))
+        return out
 
 
 class _Primus(nn.Module):
