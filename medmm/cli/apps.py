@@ -33,6 +33,10 @@ TaskOption = Annotated[
 SettingsOption = Annotated[
     list[str] | None, typer.Option("--set", help='Any other choice of TrainConfig, e.g. modalities=["image"] or width=32.')
 ]
+TrackerOption = Annotated[
+    Literal["tensorboard", "mlflow", "trackio", "wandb", "none"] | None,
+    typer.Option("--tracker", help="Where the numbers of each epoch are written; tensorboard when not stated."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 WithoutLoginOption = Annotated[
     bool, typer.Option("--without-login", help="Let other machines in although MEDMM_USERS names nobody who must log in.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medmm.cli.apps import DeviceOption, OutOption, SettingsOption, TaskOption, app
+from medmm.cli.apps import DeviceOption, OutOption, SettingsOption, TaskOption, TrackerOption, app
 from medmm.cli.console import exit_if_failed, progress
 from medmm.cli.study import say_trained
 
@@ -22,6 +22,7 @@ def distill(
     epochs: Annotated[int, typer.Option(min=1)] = 30,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     task: TaskOption = None,
+    tracker: TrackerOption = "tensorboard",
     settings: SettingsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -35,7 +36,7 @@ def distill(
     from medmm.training.teacher import Teacher
 
     asked = read_task(task) if task else Task.about("")
-    given = {"epochs": epochs, "seed": seed, "distill_temperature": temperature, "distill_weight": weight}
+    given = {"epochs": epochs, "seed": seed, "tracker": tracker, "distill_temperature": temperature, "distill_weight": weight}
     config = config_from(given | asked.training_choices, settings or [])
     opened = Teacher.open(find_model(teacher), choose_device(device))
     with progress() as on_progress:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medmm.cli.apps import DeviceOption, OutOption, SettingsOption, app
+from medmm.cli.apps import DeviceOption, OutOption, SettingsOption, TrackerOption, app
 from medmm.cli.console import exit_if_failed, progress
 from medmm.errors import TaskError
 
@@ -29,6 +29,7 @@ def pretrain(
     image_masked: Annotated[float, typer.Option(help="Share of patches of an image that are hidden.")] = 0.6,
     mask_patch: Annotated[int, typer.Option(min=1, help="Voxels along each axis of a patch.")] = 8,
     text_masked: Annotated[float, typer.Option(help="Share of tokens of a note that are hidden.")] = 0.15,
+    tracker: TrackerOption = "tensorboard",
     settings: SettingsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -37,7 +38,7 @@ def pretrain(
     from medmm.training.pretrain import Aims
     from medmm.training.pretrain import pretrain as run_pretraining
 
-    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "text_source": text_source}
+    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "text_source": text_source, "tracker": tracker}
     aims = Aims(_weights(objectives), image_masked, mask_patch, text_masked)
     with progress() as on_progress:
         result = run_pretraining(cohort, out, aims, config_from(given, settings or []), device=device, on_progress=on_progress)

@@ -16,6 +16,7 @@ from medmm.cli.apps import (
     OutOption,
     SettingsOption,
     TaskOption,
+    TrackerOption,
     WithoutLoginOption,
     app,
 )
@@ -178,6 +179,7 @@ def train(
     config_file: Annotated[
         Path | None, typer.Option("--config", help="YAML with choices of TrainConfig, e.g. best.yaml of medmm tune; options win.")
     ] = None,
+    tracker: TrackerOption = None,
     settings: SettingsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -188,7 +190,7 @@ def train(
     from medmm.training.config import config_from, read_config
 
     asked = read_task(task) if task else Task.about("")
-    options = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source, "init": init}
+    options = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source, "init": init, "tracker": tracker}
     given = (read_config(config_file) if config_file else {}) | asked.training_choices
     given |= {name: value for name, value in options.items() if value is not None}
     config = config_from(given, settings or [])

@@ -34,6 +34,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _MAX_BYTES = 1 << 16
 
 Part = Literal["fused"] | Modality
+Tracker = Literal["tensorboard", "mlflow", "trackio", "wandb", "none"]
 
 
 def _fused_and_each() -> dict[Part, float]:
@@ -97,6 +98,7 @@ class TrainConfig:
         distill_temperature: How far `medmm distill` softens teacher and student.
         distill_weight: Share of the teacher's word in the loss beside the labels.
         fractions: Shares of patients for train, val and test when the cohort states no split.
+        tracker: Where the numbers of each epoch are written: `tensorboard`, `mlflow`, `trackio`, `wandb` or `none`.
         precision: `bf16` or `fp16` mixed precision, `fp32`, or `auto`: bf16 on CUDA devices that have it.
         gradient_checkpointing: Modalities whose encoder computes its blocks again on the way back, to save memory.
         compile: Whether encoders are compiled while they learn.
@@ -159,6 +161,7 @@ class TrainConfig:
     distill_temperature: Positive = 2.0
     distill_weight: Share = 0.7
     fractions: tuple[Positive, Share, Share] = (0.6, 0.15, 0.25)
+    tracker: Tracker = "tensorboard"
     precision: Precision = "auto"
     gradient_checkpointing: tuple[Modality, ...] = ()
     compile: bool = False

@@ -24,8 +24,9 @@ from medmm.table import write_csv
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.processes import Together
-from medmm.training.run import RunResult, TensorBoard, claim_run, name_of_cache, read_failures, side_of
+from medmm.training.run import RunResult, claim_run, name_of_cache, read_failures, require_chosen, side_of
 from medmm.training.split import split_unlabelled
+from medmm.training.trackers import tracked
 from medmm.training.trainer import Progress, Standing, Trainer
 from medmm.transforms.augment import Augmenter
 from medmm.transforms.batch import Preprocessor, Sample
@@ -106,11 +107,12 @@ def pretrain(
     if config.init is not None:
         msg = "Expected no init: pretraining starts at random, or from text_source. Train with init what it made."
         raise TaskError(msg)
+    require_chosen(config)
     table = read_cohort(cohort, sections=config.read_sections)
     choices = {"medmm": medmm.__version__, "cohort": table.digest, "aims": asdict(aims), "config": config.to_dict()}
     computing_on = choose_device(device)
     together = Together(computing_on)
-    out = together.folder(out)
+    out, config = together.folder(out), together.quiet(config)
     claim_run(out, "pretrain.json", choices)
     if together.from_first((out / MANIFEST).exists):
         return RunResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
@@ -155,7 +157,7 @@ def _fit(
     network.to(device)
     unlabelled = _Unlabelled(network, preprocessor, sides["train"], aims, config)
     trainer = Trainer(network, unlabelled, config, network.encoders)
-    with TensorBoard(out / "tensorboard") as log:
+    with tracked(config.tracker, out) as log:
         progress = trainer.run(
             out / "checkpoint.safetensors", lambda averaged: _judge(averaged, preprocessor, sides["val"], aims, config),
             dict, log=log, on_progress=lambda done: on_progress("pretraining", done, config.epochs),

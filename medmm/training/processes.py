@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from torch import nn
 
 from medmm.disk import replace_bytes
 from medmm.optional import require
+from medmm.training.config import TrainConfig
 
 T = TypeVar("T")
 
@@ -44,6 +46,10 @@ class Together:
         private = Path(tempfile.mkdtemp(prefix="medmm-"))
         atexit.register(shutil.rmtree, private, ignore_errors=True)
         return private / out.resolve().name
+
+    def quiet(self, config: TrainConfig) -> TrainConfig:
+        """The choices of this process: the first tells the tracker for all."""
+        return config if self.index == 0 else replace(config, tracker="none")
 
     def from_first(self, find: Callable[[], T]) -> T:
         """What the first process finds, told to all."""

@@ -15,9 +15,11 @@ from medmm.encoders.speech import read_speech
 from medmm.encoders.text import read_pretrained
 from medmm.errors import StoreError, TaskError
 from medmm.model import Side
+from medmm.optional import require
 from medmm.sources.cohort import Case
 from medmm.training.config import TrainConfig
 from medmm.training.data import Failure
+from medmm.training.trackers import require_tracker
 from medmm.transforms.batch import Preprocessor
 from medmm.types import Modality
 
@@ -40,25 +42,15 @@ class RunResult:
     best_epoch: int
 
 
-class TensorBoard:
-    """Scalars of each epoch as TensorBoard events."""
+def require_chosen(config: TrainConfig) -> None:
+    """Refuse choices whose packages are not installed before anything is read.
 
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer: Any = SummaryWriter(str(folder))
-
-    def __enter__(self) -> TensorBoard:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._writer.close()
-
-    def __call__(self, epoch: int, values: dict[str, float]) -> None:
-        """Record."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, epoch)
-        self._writer.flush()  # the checkpoint says this epoch is done, so its numbers must outlive a kill
+    Raises:
+        DependencyError: If so.
+    """
+    if config.peft:
+        require("peft", "An adapter", "peft")
+    require_tracker(config.tracker)
 
 
 def name_of_cache(preprocessor: Preprocessor, cases: Sequence[Case]) -> str:

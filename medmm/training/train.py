@@ -31,9 +31,10 @@ from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.fit import Examples, fit
 from medmm.training.processes import Together
-from medmm.training.run import RunResult, TensorBoard, claim_run, name_of_cache, read_failures, side_of
+from medmm.training.run import RunResult, claim_run, name_of_cache, read_failures, require_chosen, side_of
 from medmm.training.split import folds_of, split_cases
 from medmm.training.teacher import Teacher
+from medmm.training.trackers import tracked
 from medmm.training.trainer import Log
 from medmm.transforms.batch import Preprocessor
 from medmm.types import FloatArray, OnProgress
@@ -88,6 +89,7 @@ def train(
     if teacher is not None and folds is not None:
         msg = "Expected a teacher or folds, not both: the teacher has seen the labels of every fold. Leave --folds out."
         raise TaskError(msg)
+    require_chosen(config)
     columns, stated = _columns(config, teacher), labels or (teacher.labels if teacher else None)
     table = read_cohort(cohort, labels=stated, fields=columns, sections=config.read_sections)
     if config.labels_from == "reports" and "audio" in config.modalities and any(case.audio for case in table.cases):
@@ -102,7 +104,7 @@ def train(
         teacher.refuse_other_task(table.kind, table.labels)
     computing_on = choose_device(device)
     together = Together(computing_on)
-    out, cache = together.folder(out), cache if together.index == 0 else None
+    out, config, cache = together.folder(out), together.quiet(config), cache if together.index == 0 else None
     pretrained = load_pretrained(config.init, computing_on) if config.init is not None else None
     claim_run(out, "train.json", {"medmm": medmm.__version__, "cohort": table.digest, "folds": folds, "labels": list(table.labels),
                                   "teacher": teacher.folder.digest if teacher else None,
@@ -230,10 +232,10 @@ class _Run:
                 model.own_encoder(name).load_pretrained(source)
         if self.pretrained is not None:
             self.pretrained.start(model)
-        with TensorBoard(self.out / f"tensorboard{suffix}") as board:
+        with tracked(self.config.tracker, self.out, suffix) as tracker:
 
             def log(epoch: int, values: dict[str, float]) -> None:
-                board(epoch, values)
+                tracker(epoch, values)
                 self.on_epoch(epoch, values)
 
             progress = fit(

@@ -34,7 +34,7 @@ _FIRST_SCALE = 2.0**8  # of a loss in fp16; with torch's 2^16 the first steps of
 
 
 class Log(Protocol):
-    """Takes one row of numbers an epoch; TensorBoard's writer behind a plain function."""
+    """Takes one row of numbers an epoch; see `medmm.training.trackers`."""
 
     def __call__(self, epoch: int, values: dict[str, float]) -> None:
         """Record."""
