@@ -171,7 +171,7 @@ def _told(small: ModelFolder, found: dict[str, Any]) -> Iterable[str]:
     packing = small.packing or Packing()
     yield f"Made from the model `{small.digest[:12]}`:"
     if packing.pruned:
-        yield f"the smallest {packing.pruned:.0%} of each large weight set to zero (magnitude pruning);"
+        yield f"the smallest {packing.pruned:.0%} of the {packing.pruned_by} of each large weight set to zero (magnitude pruning);"
     if packing.int8:
         yield f"large weights as 8-bit integers, {found['int8_layers']} linear layers computed with them (dynamic quantisation);"
     if packing.stored != "float32":

@@ -21,6 +21,7 @@ from medmm.errors import ModelError
 
 State = dict[str, torch.Tensor]
 Stored = Literal["float32", "float16", "bfloat16"]
+PrunedBy = Literal["values", "rows"]
 _SCALE, _KEPT = "_scale", "_kept"
 _LEVELS = 127
 _SMALL = 4096  # values; smaller tensors are little to save and much to lose
@@ -33,7 +34,8 @@ class Packing:
 
     Attributes:
         int8: Large weights as integers of eight bits, and linear layers computed with them.
-        pruned: Share of each large weight, the smallest values, that is zero.
+        pruned: Share of each large weight that is zero, the smallest.
+        pruned_by: Whether single values are the smallest, or whole rows: all that leads to one output channel.
         stored: Precision in which all other weights are stored; they are computed in float32.
     """
 
@@ -41,6 +43,7 @@ class Packing:
 
     int8: bool = False
     pruned: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    pruned_by: PrunedBy = "values"
     stored: Stored = "float32"
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,17 +157,15 @@ def _is_scale(name: str, state: State) -> bool:
 
 
 def _pruned_and_narrow(name: str, tensor: torch.Tensor, packing: Packing) -> State:
-    tensor = _pruned(tensor, packing.pruned)
+    tensor = _pruned(tensor, packing.pruned, packing.pruned_by)
     return _quantised(name, tensor) if packing.int8 else {name: _stored(name, tensor, packing.stored)}
 
 
-def _pruned(tensor: torch.Tensor, share: float) -> torch.Tensor:
-    """Without its smallest values (magnitude pruning, Han et al. 2015)."""
-    count = int(share * tensor.numel())
-    if count == 0:
-        return tensor
-    smallest = tensor.abs().flatten().argsort(stable=True)[:count]
-    return tensor.flatten().index_fill(0, smallest, 0.0).reshape(tensor.shape)
+def _pruned(tensor: torch.Tensor, share: float, by: PrunedBy) -> torch.Tensor:
+    """Without what is smallest in it (magnitude pruning, Han et al. 2015; of rows by their length, after Li et al. 2017)."""
+    parts = tensor.reshape(-1, 1) if by == "values" else tensor.flatten(1)
+    smallest = parts.norm(dim=1).argsort(stable=True)[: int(share * len(parts))]
+    return parts.index_fill(0, smallest, 0.0).reshape(tensor.shape)
 
 
 def _quantised(name: str, tensor: torch.Tensor) -> State:

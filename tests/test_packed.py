@@ -49,6 +49,18 @@ def test_pruning_leaves_the_largest_values_as_they_are_and_their_file_smaller(tm
     assert (tmp_path / "pruned").stat().st_size < 0.32 * (tmp_path / "whole").stat().st_size  # a quarter, and a bit a place
 
 
+def test_pruned_rows_are_those_that_say_least() -> None:
+    state = {"conv": torch.randn(64, 8, 3, 3) * torch.rand(64, 1, 1, 1)}
+    packed = pack(state, Packing(pruned=0.25, pruned_by="rows"))
+    back = unpack(packed, state)["conv"].numpy()
+    length = np.linalg.norm(state["conv"].numpy().reshape(64, -1), axis=1)
+    gone = np.argsort(length)[:16]
+    assert (back[gone] == 0).all()
+    kept = np.setdiff1d(np.arange(64), gone)
+    np.testing.assert_array_equal(back[kept], state["conv"].numpy()[kept])
+    assert packed["conv"].numel() == 48 * 72
+
+
 def test_an_int8_layer_computes_what_its_integers_say() -> None:
     torch.manual_seed(2)
     layer = nn.Linear(70, 60)

@@ -20,6 +20,9 @@ def compress(
     split: Annotated[str | None, typer.Option(help="Side of the cohort; all of it without.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Large weights as 8-bit integers, linear layers computed so.")] = False,
     prune: Annotated[float, typer.Option(min=0, max=0.99, help="Share of each large weight to set to zero, the smallest.")] = 0.0,
+    prune_by: Annotated[
+        Literal["values", "rows"], typer.Option(help="What is small: values, or whole output channels.")
+    ] = "values",
     stored: Annotated[Literal["float32", "float16", "bfloat16"], typer.Option(help="Precision of other weights.")] = "float32",
     tolerance: Annotated[float, typer.Option(min=0, max=1, help="Largest change of a probability; beyond it, no model.")] = 0.05,
     device: DeviceOption = "cpu",
@@ -31,7 +34,7 @@ def compress(
         from medmm.packed import Packing
         from medmm.shelf import find_model
 
-        packing = Packing(int8, prune, stored)
+        packing = Packing(int8, prune, prune_by, stored)
         found = make_smaller(
             find_model(model), out, packing, check, split=split, tolerance=tolerance, device=device, on_progress=on_progress
         )
