@@ -352,11 +352,11 @@ class Page:
             return views.failure(error.code, error.message, language)
 
     def leave(self, session: str) -> None:
-        """Stop what is done for a visitor who has left, and remove what is his."""
+        """Remove what is a visitor's who has left, and stop what is done for him."""
+        self.sessions.wipe(session)  # first, so that what is begun after the lines were looked at finds it gone
         for line in (self.jobs, self._readings, self._dictations):
             line.cancel(session)
         self.batches.leave(session)
-        self.sessions.wipe(session)
 
     def close(self) -> None:
         """Stop the helper processes and remove every file."""

@@ -7,11 +7,13 @@ place, bounds neither count nor sum, and hands a file to whoever knows its path.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import json
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +30,7 @@ from medmm.ui.visitor import Visitors, visitor_of
 MAX_FILE = 512 << 20
 MAX_VISITOR = 1 << 30
 _SOUNDS = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg", ".webm": "audio/webm"}
+_KEPT_FREE = 512 << 20  # bytes of the disk that uploads leave to others
 _WATCHABLE = 100  # uploads that can be asked about, also some time after they have come
 _BROKEN = "Expected a whole form with files in it; got something else. Upload them again."
 
@@ -43,6 +46,7 @@ class Uploads:
     def __init__(self, root: Path, visitors: Visitors) -> None:
         self._root, self._visitors = root, visitors
         self._progress: dict[str, _Incoming] = {}
+        self._rooms: dict[str, _Room] = {}
 
     def routes(self) -> list[Route]:
         """In the place of Gradio's."""
@@ -57,31 +61,44 @@ class Uploads:
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             return PlainTextResponse(_BROKEN, 400)
         visitor, upload = visitor_of(request.cookies), request.query_params.get("upload_id", "")
-        incoming = _Incoming(self._root, MAX_VISITOR - self._held(visitor))
-        self._progress[upload] = incoming
-        if len(self._progress) > _WATCHABLE:
-            self._progress.pop(next(iter(self._progress)))
+        with self._room_of(visitor) as room:
+            incoming = _Incoming(self._root, room)
+            self._progress[upload] = incoming
+            if len(self._progress) > _WATCHABLE:
+                self._progress.pop(next(iter(self._progress)))
+            try:
+                incoming.expect(options[b"boundary"])
+                async for chunk in request.stream():
+                    incoming.feed(chunk)
+                files = incoming.finish()
+            except (FormParserError, TooLargeError, ClientDisconnect, OSError, asyncio.CancelledError) as error:
+                incoming.discard()
+                if isinstance(error, (ClientDisconnect, asyncio.CancelledError)):
+                    raise
+                return _refusal(error)
+            finally:
+                incoming.done = True
+            for file in files:
+                self._visitors.give(file, visitor)
+            return JSONResponse([str(file) for file in files])
+
+    @contextmanager
+    def _room_of(self, visitor: str) -> Iterator[_Room]:
+        """What a visitor may still send: one room for all that he sends at the same moment."""
+        room = self._rooms.setdefault(visitor, _Room(MAX_VISITOR - self._held(visitor)))
+        room.uploads += 1
         try:
-            incoming.expect(options[b"boundary"])
-            async for chunk in request.stream():
-                incoming.feed(chunk)
-            files = incoming.finish()
-        except (FormParserError, TooLargeError, ClientDisconnect, OSError, asyncio.CancelledError) as error:
-            incoming.discard()
-            if isinstance(error, (ClientDisconnect, asyncio.CancelledError)):
-                raise
-            return _refusal(error)
+            yield room
         finally:
-            incoming.done = True
-        for file in files:
-            self._visitors.give(file, visitor)
-        return JSONResponse([str(file) for file in files])
+            room.uploads -= 1
+            if not room.uploads:
+                del self._rooms[visitor]
 
     def _held(self, visitor: str) -> int:
         """Bytes that this visitor uploaded and has not opened yet."""
         total = 0
         for file in self._visitors.files_of(visitor):
-            with contextlib.suppress(OSError):  # it has been opened, or swept away, or its name is no path
+            with suppress(OSError):  # it has been opened, or swept away, or its name is no path
                 total += Path(file).stat().st_size if self._root in Path(file).parents else 0
         return total
 
@@ -105,17 +122,25 @@ class Uploads:
         return FileResponse(file, media_type="application/octet-stream", filename=file.name)
 
 
+@dataclass(slots=True)
+class _Room:
+    """Bytes that a visitor may still send, and how many uploads share them."""
+
+    left: int
+    uploads: int = 0
+
+
 class _Incoming:
     """One upload while it comes."""
 
-    def __init__(self, root: Path, room: int) -> None:
+    def __init__(self, root: Path, room: _Room) -> None:
         self._room = room
         self._folder = root / secrets.token_hex(16)
         self._folder.mkdir(mode=0o700)
         self._files: list[Path] = []
         self._open: BinaryIO | None = None
         self._header, self._value, self._disposition = bytearray(), bytearray(), b""
-        self._left = 0
+        self._left = self._taken = 0
         self.received: dict[str, int] = {}
         self._name = ""
         self.done = False
@@ -134,7 +159,10 @@ class _Incoming:
 
         Raises:
             TooLargeError: If it is more than this visitor may have here.
+            OSError: If the disk is nearly full.
         """
+        if shutil.disk_usage(self._folder).free < _KEPT_FREE:
+            raise OSError(errno.ENOSPC, "little is left")
         self._parser.write(chunk)
 
     def finish(self) -> list[Path]:
@@ -147,6 +175,7 @@ class _Incoming:
     def discard(self) -> None:
         """Remove what has come."""
         self._end()
+        self._room.left += self._taken
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _begin(self) -> None:
@@ -181,8 +210,8 @@ class _Incoming:
         if self._open is None:
             return
         count = end - start
-        self._left, self._room = self._left - count, self._room - count
-        if self._left < 0 or self._room < 0:
+        self._left, self._taken, self._room.left = self._left - count, self._taken + count, self._room.left - count
+        if self._left < 0 or self._room.left < 0:
             limits = f"{MAX_FILE >> 20:,} MB a file and {MAX_VISITOR >> 20:,} MB together"
             msg = f"Expected {limits} at most; got more. Upload less at a time."
             raise TooLargeError(msg)

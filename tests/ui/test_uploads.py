@@ -130,6 +130,36 @@ def test_what_has_been_taken_away_no_longer_counts(come: Come, root: Path, monke
     assert list(root.iterdir()) == []
 
 
+def test_uploads_at_the_same_moment_share_what_one_visitor_may_send(
+    come: Come, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_VISITOR", 2500)
+    anna, others = come(), come()
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    part = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n' + b"x" * 2000
+    statuses: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        yield part
+        wait_until(lambda: len(list(root.iterdir())) == 1)  # it is under way
+        statuses.append(send(anna, ("a", bytes(600))).status_code)
+        statuses.append(send(anna, ("a", bytes(400))).status_code)
+        statuses.append(send(others, ("a", bytes(2000))).status_code)
+        yield b"\r\n--b--\r\n"
+
+    assert anna.post("/gradio_api/upload", content=body(), headers=kind).status_code == 200
+    assert statuses == [413, 200, 200]
+    assert send(anna, ("a", bytes(101))).status_code == 413
+    assert send(anna, ("a", bytes(100))).status_code == 200
+
+
+def test_uploads_leave_room_on_the_disk(come: Come, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_KEPT_FREE", 1 << 62)
+    refused = send(come(), ("a", b"1"))
+    assert (refused.status_code, "Try again later" in refused.text) == (507, True)
+    assert list(root.iterdir()) == []
+
+
 def test_a_thousand_small_files_are_taken_and_too_many_are_not(come: Come, root: Path) -> None:
     anna = come()
     found = send(anna, *[(f"{i}.dcm", b"%d" % i) for i in range(1000)])
