@@ -6,6 +6,7 @@ that look right and mean nothing. Each contract is held by the tests against a m
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -256,7 +257,8 @@ def read_state(source: str) -> dict[str, torch.Tensor]:
             from safetensors.torch import load_file
 
             return load_file(source)
-        loaded = torch.load(source, map_location="cpu", weights_only=True)
+        parts = zipfile.is_zipfile(source)  # then each tensor is read when it is used
+        loaded = torch.load(source, map_location="cpu", weights_only=True, mmap=parts)
         return {name: tensor for name, tensor in loaded.items() if isinstance(tensor, torch.Tensor)}
     except Exception:  # foreign files: parsers throw anything
         msg = "Expected a file of weights ending in .pt or .safetensors; it could not be read as tensors alone."
