@@ -31,7 +31,8 @@ TaskOption = Annotated[
     Path | None, typer.Option("--task", help="Task file: its labels, tabular values and where labels come from.")
 ]
 SettingsOption = Annotated[
-    list[str] | None, typer.Option("--set", help='Any other choice of TrainConfig, e.g. modalities=["image"] or width=32.')
+    list[str] | None,
+    typer.Option("--set", help='Any other choice that `medmm train --help` lists, e.g. modalities=["image"] or width=32.'),
 ]
 TrackerOption = Annotated[
     Literal["tensorboard", "mlflow", "trackio", "wandb", "none"] | None,

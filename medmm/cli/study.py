@@ -20,6 +20,7 @@ from medmm.cli.apps import (
     WithoutLoginOption,
     app,
 )
+from medmm.cli.choices import WithChoices
 from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress
 from medmm.cli.dictation import dictated
 from medmm.errors import InputError
@@ -162,7 +163,7 @@ _FUSIONS = (
 )  # fmt: skip
 
 
-@app.command()
+@app.command(cls=WithChoices)
 def train(
     cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
     out: OutOption,
