@@ -19,12 +19,14 @@ from typing import Any
 
 from medmm.device import choose_device
 from medmm.disk import appearing, replace_bytes
+from medmm.errors import CohortError
 from medmm.model_folder import load_model_folder
-from medmm.shelf import Example, examples, find_model, model_names
+from medmm.shelf import Example, example_cohort, examples, find_model, model_names
 from medmm.space import front
 from medmm.space.checks import check_example, check_licence, check_size, files_of
 from medmm.space.package import copy_package
 from medmm.space.pins import requirements
+from medmm.table import read_rows
 from medmm.weights import MANIFEST
 
 DIGESTS = "bundle.json"
@@ -116,6 +118,9 @@ def _write_examples(chosen: Sequence[Example], folder: Path) -> None:
         shutil.copyfile(example.path, folder / example.path.name)
     entries = [asdict(example) | {"path": example.path.name} for example in chosen]
     _write(folder / "examples.json", json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    table, shipped = example_cohort(), {example.path.name for example in chosen}
+    if table is not None and {row["image"] for row in read_rows(table, CohortError)} <= shipped:
+        shutil.copyfile(table, folder / table.name)
     licence = chosen[0].path.with_name("LICENSE.md") if chosen else None
     if licence is not None and licence.is_file():
         shutil.copyfile(licence, folder / licence.name)

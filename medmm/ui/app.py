@@ -18,7 +18,7 @@ from medmm.ui.page import PACK_ROUTE, Page
 from medmm.ui.speech import label
 from medmm.ui.tabs import about, batch, evaluation, study
 from medmm.ui.visitor import visitor_of
-from medmm.ui.words import TAGS
+from medmm.ui.words import TAGS, Language, say
 
 TABS = {
     "tab_study": study.build,
@@ -30,6 +30,13 @@ TABS = {
 
 _WAITING = 128  # events in the line: of everybody who may have a study open, and some more
 _LANGUAGES = ((TAGS["en"], "English"), (TAGS["zh"], "中文"))
+_GREETING_STYLE = """
+#mm-greeting { position: absolute; inset: 0 0 auto; padding: 1rem 2rem; font: 16px/1.5 system-ui, sans-serif; color: #1f2937; }
+#mm-greeting h1 { font-size: 1.6rem; margin: .4rem 0 1rem; }
+@media (prefers-color-scheme: dark) { #mm-greeting { color: #f3f4f6; } }
+body:has(#answer) #mm-greeting { display: none; }
+body:not(:has(#answer)) gradio-app { visibility: hidden; }
+"""
 _KEEP_REST_OF_ADDRESS = """
 for (const link of element.querySelectorAll('a')) {
   const address = new URL(location.href);
@@ -44,7 +51,7 @@ def layout(page: Page) -> GuardedBlocks:
     """The page as Blocks."""
     routes = [_volume_route(page), _viewer_route(), _batch_route(page)]
     styles = ["page.css", "viewer.css", "runs.css", "tabs.css"]
-    blocks = GuardedBlocks("medmm", page.close, styles, routes, lambda: _be_public(page), page.sessions.visitors)
+    blocks = GuardedBlocks("medmm", page.close, styles, routes, lambda: _be_public(page), page.sessions.visitors, _greeting)
     with blocks:
         with gr.Row(elem_classes="mm-head"):
             gr.Markdown("# medmm")
@@ -59,6 +66,12 @@ def layout(page: Page) -> GuardedBlocks:
         blocks.unload(_wipe(page))
     blocks.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)
     return blocks
+
+
+def _greeting(spoken: Language) -> str:
+    """The head of the page while Gradio puts the rest together, which is shown when it is whole."""
+    sentences = "".join(f"<p>{say(spoken, key)}</p>" for key in ("promise", "banner", "phase_"))
+    return f'<div id="mm-greeting"><style>{_GREETING_STYLE}</style><h1>medmm</h1>{sentences}</div>'
 
 
 def _languages() -> str:

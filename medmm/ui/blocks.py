@@ -23,7 +23,7 @@ from medmm.ui.connection import tighten
 from medmm.ui.guard import Guard
 from medmm.ui.login import VARIABLE, login_of
 from medmm.ui.rate import RateLimit
-from medmm.ui.speech import IN_BROWSER, Speaker
+from medmm.ui.speech import IN_BROWSER, Greeting, Speaker
 from medmm.ui.uploads import MAX_FILE, Uploads
 from medmm.ui.visitor import VisitorCookie, Visitors, visitor_of
 
@@ -49,6 +49,7 @@ class GuardedBlocks(gr.Blocks):
         routes: Beside those of Gradio.
         exposed: Called when the page is about to listen to other machines.
         visitors: Told whose each session and file is.
+        greet: As for `Speaker`.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class GuardedBlocks(gr.Blocks):
         routes: Sequence[BaseRoute] = (),
         exposed: Callable[[], None] = lambda: None,
         visitors: Visitors | None = None,
+        greet: Greeting = lambda _: "",
     ) -> None:
         super().__init__(title=title, analytics_enabled=False, delete_cache=(300, 900))
-        self._at_end, self._when_exposed = close, exposed
+        self._at_end, self._when_exposed, self._greet = close, exposed, greet
         self._visitors = visitors or Visitors()
         uploads = Uploads(Path(os.environ["GRADIO_TEMP_DIR"]), self._visitors)
         self._launch_settings = _settings(styles, [*routes, *uploads.routes()])
@@ -106,7 +108,7 @@ class GuardedBlocks(gr.Blocks):
             Middleware(RateLimit),
             *([login] if login else []),
             Middleware(VisitorCookie, visitors=self._visitors, framed=in_space),
-            Middleware(Speaker),
+            Middleware(Speaker, greet=self._greet),
         ]
         hold = not more.pop("prevent_thread_lock", False)
         found = super().launch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import parse_qs
 
 import gradio as gr
@@ -10,7 +11,9 @@ from medmm.ui.asgi import App, Receive, Scope, Send
 from medmm.ui.words import TAGS, WORDS, Language, language_of
 
 IN_BROWSER = gr.I18n(en=WORDS["en"], zh=WORDS["zh"])
-_BEFORE = b"</head>"
+_HEAD_ENDS, _GRADIO = b"</head>", b"<gradio-app"
+
+Greeting = Callable[[Language], str]
 
 
 def label(key: str) -> str:
@@ -25,24 +28,26 @@ def language(request: gr.Request) -> Language:
 
 
 class Speaker:
-    """ASGI middleware: tells the page which language it speaks.
+    """ASGI middleware: tells the page which language it speaks, and lets it say something before Gradio is there.
 
     Gradio's own words follow `navigator.language`, which no server and no setting of it can choose; a line of
     script in the page itself can, before Gradio reads it.
 
     Args:
         app: The application behind.
+        greet: HTML in a language, shown from the first moment; it must hide itself when Gradio's page is there.
     """
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, greet: Greeting = lambda _: "") -> None:
+        self._app, self._greet = app, greet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http" or scope["path"] not in ("", "/"):
             await self._app(scope, receive, send)
             return
-        script = _script(_spoken(scope))
+        spoken = _spoken(scope)
+        script, greeting = _script(spoken), self._greet(spoken).encode()
         start: Scope = {}
         body = bytearray()
 
@@ -52,7 +57,8 @@ class Speaker:
                 return
             body.extend(message.get("body", b""))
             if not message.get("more_body"):
-                content = bytes(body).replace(_BEFORE, script + _BEFORE, 1)
+                content = bytes(body).replace(_HEAD_ENDS, script + _HEAD_ENDS, 1)
+                content = content.replace(_GRADIO, greeting + _GRADIO, 1)
                 kept = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
                 await send({**start, "headers": [*kept, (b"content-length", str(len(content)).encode())]})
                 await send({"type": "http.response.body", "body": content})

@@ -60,7 +60,7 @@ def test_no_tab_has_a_serious_finding(visitor: Callable[[str], Any], server: Any
 
 
 @pytest.mark.parametrize("width", [360, 1280, 3840])
-def test_no_tab_is_wider_than_the_screen_and_none_jumps_when_it_is_filled(visit: Any, width: int) -> None:
+def test_no_tab_is_wider_than_the_screen(visit: Any, width: int) -> None:
     page = visit.page
     page.set_viewport_size({"width": width, "height": 800})
     for place in READY:
@@ -73,6 +73,49 @@ def test_no_tab_is_wider_than_the_screen_and_none_jumps_when_it_is_filled(visit:
             open_tab(page, place)
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+WATCH = """window.shifts = []; new PerformanceObserver((list) => window.shifts.push(...list.getEntries()
+  .filter((entry) => !entry.hadRecentInput).map((entry) => entry.value))).observe({type: 'layout-shift', buffered: true})"""
+"""What Cumulative Layout Shift is summed over."""
+GOOD = 0.1  # web.dev: at most this much is good
+
+
+def test_nothing_jumps_while_the_page_comes_or_a_study_is_opened(chromium: Any, server: Any) -> None:
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.add_init_script(WATCH)
+    page.goto(server.url)
+    page.wait_for_selector("#about:has-text('AUROC')")
+    page.wait_for_selector("#note-facts:has-text('No note yet')")
+    assert page.evaluate("PerformanceObserver.supportedEntryTypes.includes('layout-shift')")
+    assert sum(page.evaluate("window.shifts.splice(0)")) <= GOOD
+    page.click(".mm-example >> nth=0")
+    page.wait_for_selector(".mm-viewer[data-level=full]", timeout=60_000)
+    page.wait_for_timeout(500)
+    assert sum(page.evaluate("window.shifts.splice(0)")) <= GOOD
+    page.evaluate("document.querySelector('#viewer').insertAdjacentHTML('beforebegin', '<p style=\"height: 400px\"></p>')")
+    page.wait_for_timeout(100)
+    assert sum(page.evaluate("window.shifts.splice(0)")) > GOOD  # it is seen when something does
+    context.close()
+
+
+def test_who_wants_less_motion_gets_less(visit: Any) -> None:
+    page = visit.page
+    page.evaluate("document.querySelector('#facts').insertAdjacentHTML('beforeend', '<span class=mm-spinner></span>')")
+    turning = "getComputedStyle(document.querySelector('#facts > .mm-spinner')).animationName"
+    assert page.evaluate(turning) == "mm-turn"
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(turning) == "none"
+    visit.open_example(0)
+    page.evaluate(
+        "() => { window.steps = 0; const { viewer } = document.querySelector('.mm-viewer'), go = viewer.go.bind(viewer);"
+        " viewer.go = (slice) => { window.steps += 1; go(slice); }; }"
+    )
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("window.steps > 0")
+    page.wait_for_timeout(1000)
+    assert page.evaluate("window.steps") <= 5  # three a second; otherwise it is twelve
 
 
 def test_a_batch_is_started_and_a_bin_is_read_with_the_keyboard_alone(visit: Any) -> None:

@@ -152,6 +152,32 @@ def test_zooming_keeps_what_is_under_the_pointer_there(viewer: Any) -> None:
     assert pane(viewer, 0).bounding_box()["width"] == pytest.approx(width)
 
 
+def test_two_fingers_zoom_about_their_middle_and_one_leafs(viewer: Any) -> None:
+    touch = viewer.page.context.new_cdp_session(viewer.page)
+
+    def fingers(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(places)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    middle, width = place(viewer, 0, 20, 25), pane(viewer, 0).bounding_box()["width"]
+    for n, apart in enumerate((30, 40, 60)):
+        ends = [(middle[0] + side * apart, middle[1]) for side in (-1, 1)]
+        if n == 0:
+            fingers("touchStart", ends[0])
+            fingers("touchStart", *ends)
+        else:
+            fingers("touchMove", *ends)
+    fingers("touchEnd")
+    before = viewer.drawn()
+    assert pane(viewer, 0).bounding_box()["width"] == pytest.approx(2 * width, rel=0.02)
+    assert place(viewer, 0, 20, 25) == pytest.approx(middle, abs=2)
+    fingers("touchStart", middle)
+    fingers("touchMove", (middle[0], middle[1] + 60))
+    fingers("touchEnd")
+    assert int(viewer.drawn().split(":")[1]) > int(before.split(":")[1])
+    assert viewer.page.evaluate("window.visualViewport.scale") == 1  # the page itself was not zoomed
+
+
 def test_playing_is_off_until_asked_for_and_ends_when_asked(viewer: Any) -> None:
     assert viewer.drawn() == viewer.drawn()
     viewer.page.focus(".mm-canvas")

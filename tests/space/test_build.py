@@ -13,7 +13,7 @@ import yaml
 
 from medmm.errors import LicenceError, ModelError, StoreError
 from medmm.model_folder import seal_card
-from medmm.shelf import find_model
+from medmm.shelf import example_cohort, find_model
 from medmm.space.build import DIGESTS, build, digests
 from medmm.space.checks import files_of
 
@@ -72,6 +72,9 @@ def test_a_model_of_ones_own_is_the_one_it_offers(tmp_path: Path) -> None:
     built = build(tmp_path / "out", str(own), zero_gpu=True)
     assert built.models == ("own-model",)
     assert built.examples == 5  # none was made for it
+    table = example_cohort()
+    assert table is not None
+    assert (tmp_path / "out" / "medmm" / "assets" / "examples" / table.name).read_bytes() == table.read_bytes()
     assert "build_app('own-model')" in (tmp_path / "out" / "app.py").read_text(encoding="utf-8")
     assert "import spaces" in (tmp_path / "out" / "app.py").read_text(encoding="utf-8")
     assert built.bytes == sum(f.stat().st_size for f in (tmp_path / "out").rglob("*") if f.is_file())

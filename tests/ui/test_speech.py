@@ -48,6 +48,17 @@ def test_the_browser_is_told_the_language(client: TestClient, query: str, accept
     assert response.text.replace(f"<script>{script}</script>", "") == HTML
 
 
+def test_a_greeting_in_the_language_stands_before_gradio() -> None:
+    async def page(_: object) -> HTMLResponse:
+        return HTMLResponse("<html><head></head><body><gradio-app></gradio-app></body></html>")
+
+    greeted = TestClient(Speaker(Starlette(routes=[Route("/", page)]), lambda spoken: f"<h1>{spoken} 掩</h1>"))
+    for asked in ("en", "zh"):
+        response = greeted.get(f"/?lang={asked}")
+        assert f"<body><h1>{asked} 掩</h1><gradio-app></gradio-app></body>" in response.text
+        assert int(response.headers["content-length"]) == len(response.content)
+
+
 def test_other_answers_are_left_alone(client: TestClient) -> None:
     assert client.get("/other").text == "</head>"
 

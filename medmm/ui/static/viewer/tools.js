@@ -76,24 +76,29 @@ export class Tools {
     this.play(false);
     this.turn(false);
     this.overlay.hidden = true;
-    this.presets.replaceChildren();
-    this.plane.replaceChildren();
+    this.offer(['three'], this.viewer.presets); // as much room as an open scan takes
     this.position.textContent = this.viewer.words.no_slice;
     this.window.textContent = this.level.textContent = '';
     for (const control of this.controls) control.disabled = true;
   }
 
   open() {
-    const { viewer } = this, { words, study } = viewer, flat = study.shape[2] === 1;
+    const { viewer } = this, { study } = viewer, flat = study.shape[2] === 1;
     const layouts = flat ? ['axial'] : ['three', 'axial', 'coronal', 'sagittal'];
     if (viewer.studies.length === 2) layouts.push('compare');
-    this.plane.replaceChildren(...layouts.map((name) => make('option', { value: name, textContent: words[name] })));
-    this.presets.replaceChildren(...viewer.presets.map(([name], n) => button(words[name], {
-      title: `${words[name]} (${n + 1})`, onclick: () => viewer.preset(n),
-    })));
+    this.offer(layouts, viewer.presets);
     for (const control of this.controls) control.disabled = false;
     viewer.setMode(viewer.mode);
     viewer.setWindow(viewer.width, viewer.level);
+  }
+
+  // Layouts and windows to choose from.
+  offer(layouts, presets) {
+    const { viewer } = this, { words } = viewer;
+    this.plane.replaceChildren(...layouts.map((name) => make('option', { value: name, textContent: words[name] })));
+    this.presets.replaceChildren(...presets.map(([name], n) => button(words[name], {
+      title: `${words[name]} (${n + 1})`, onclick: () => viewer.preset(n),
+    })));
   }
 
   arranged() { this.plane.value = this.viewer.layout; }

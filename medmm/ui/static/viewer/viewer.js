@@ -33,7 +33,7 @@ export class Viewer {
 
   get study() { return this.studies[0]; }
   get presets() {
-    const { unit, window } = this.study;
+    const { unit, window } = this.study ?? { unit: 'HU' };
     return [...(WINDOWS[unit] ?? WINDOWS.intensity), ...(window ? [['stored', ...window]] : [])];
   }
   get index() { return this.study.indexOf(this.point).index; }
