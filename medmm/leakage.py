@@ -21,6 +21,7 @@ from scipy.stats import rankdata
 
 from medmm.metrics.intervals import Interval
 from medmm.sources.cohort import Case
+from medmm.study import read_number
 from medmm.types import AnyArray, FloatArray, Kind
 
 SUSPICIOUS, SURELY = 0.90, 0.75
@@ -220,9 +221,10 @@ def _columns(cases: Sequence[Case], columns: Sequence[str]) -> Iterator[Alone]:
     for name in columns:
         cells = [case.columns.get(name, "") for case in cases]
         filled = np.array([bool(cell) for cell in cells])
-        try:
-            yield "column", name, np.array([float(cell) if cell else np.nan for cell in cells])
-        except ValueError:
+        numbers = [read_number(cell) for cell in cells]
+        if all(number is not None for number, cell in zip(numbers, cells, strict=True) if cell):
+            yield "column", name, np.array(numbers, dtype=float)
+        else:
             for word in sorted({cell for cell in cells if cell}):
                 yield "column", f"{name}={word}", _marked(len(cells), [i for i, cell in enumerate(cells) if cell == word], filled)
 

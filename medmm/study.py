@@ -23,6 +23,7 @@ from medmm.settings import LIMITS
 from medmm.types import AnyArray, Modality, Unit
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_LIMIT = " <>=≤≥"  # before a number: beyond what the laboratory can measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,17 @@ class Category:
     words: tuple[str, ...]
 
 
+def read_number(cell: str) -> float | None:
+    """The number in a cell of a table, None when there is none.
+
+    A laboratory's limit, such as `>=90` or `< 0.5`, is read as the limit.
+    """
+    try:
+        return float(cell.lstrip(_LIMIT))
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Values:
     """Tabular values of one patient: age, laboratory results, sex. A missing one is None, and legal.
@@ -354,11 +366,11 @@ class Study:
 
 
 def _number(cell: str, name: str) -> float | None:
-    try:
-        return float(cell) if cell else None
-    except ValueError:
+    number = read_number(cell)
+    if number is None and cell:
         msg = f"Expected a number or nothing as {name}; got something else. Correct it."
-        raise ValuesError(msg) from None
+        raise ValuesError(msg)
+    return number
 
 
 def _note_summary(note: Note) -> dict[str, Any]:

@@ -17,7 +17,8 @@ class ColumnTokens(nn.Module):
     """Columns to tokens as in the FT-Transformer (Gorishniy et al. 2021), then an MLP or layers of attention over them.
 
     A quantity is its value times a learned vector plus another, beside soft bins of its value, so that a threshold is
-    nearly linear; a missing one has a vector of its own. A category is the vector of its word.
+    nearly linear; a missing one has a vector of its own. A category is the vector of its word. Before training only the
+    straight lines are there, in tokens and output: bins, words and MLP start at zero, so that few patients teach no noise.
 
     Args:
         recipe: Of the columns.
@@ -38,18 +39,21 @@ class ColumnTokens(nn.Module):
         count, sizes = len(recipe.numbers), [len(c.words) + _MISSING_OR_UNKNOWN for c in recipe.categories]
         self.out_features = width
         self.bins = bins
-        self.scale = nn.Parameter(torch.randn(count, bins + 1, width) * 0.2)
-        self.offset = nn.Parameter(torch.randn(count, width) * 0.2)
-        self.missing = nn.Parameter(torch.randn(count, width) * 0.2)
+        self.scale = nn.Parameter(torch.cat([torch.randn(count, 1, width) * 0.2, torch.zeros(count, bins, width)], dim=1))
+        self.offset = nn.Parameter(torch.zeros(count, width))
+        self.missing = nn.Parameter(torch.zeros(count, width))
         self.words = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
         for embedding in self.words:
-            nn.init.normal_(embedding.weight, std=0.2)  # type: ignore[arg-type]  # ModuleList forgets what it holds
+            nn.init.zeros_(embedding.weight)  # type: ignore[arg-type]  # ModuleList forgets what it holds
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(width, heads, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True)
             for _ in range(depth)
         )
         columns = count + len(sizes)
+        self.linear = nn.Linear(columns * width, width)
         self.mlp = nn.Sequential(nn.Linear(columns * width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width))
+        for parameter in self.mlp[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, numbers: torch.Tensor, places: torch.Tensor) -> Encoded:
         """Encode (B, numbers) standardised, NaN where missing, and (B, categories) places in the vocabularies."""
@@ -64,4 +68,5 @@ class ColumnTokens(nn.Module):
         for layer in self.layers:
             joined = layer(joined)
         mask = torch.ones(joined.shape[:2], dtype=torch.bool, device=joined.device)
-        return Encoded(joined, mask, self.mlp(joined.flatten(1)))
+        flat = joined.flatten(1)
+        return Encoded(joined, mask, self.linear(flat) + self.mlp(flat))

@@ -29,12 +29,15 @@ class NumberEmbedding(nn.Module):
         width: Length of the vector.
     """
 
-    _LOWEST, _HIGHEST, _PER_DECADE = -2.0, 5.0, 8
+    _LOWEST, _TYPICAL, _HIGHEST, _PER_DECADE = -2.0, 1.0, 5.0, 8
 
     def __init__(self, width: int) -> None:
         super().__init__()
         bins = int((self._HIGHEST - self._LOWEST) * self._PER_DECADE) + 1
         self.project = nn.Linear(bins + 2, width)
+        decades = self._LOWEST - self._TYPICAL + torch.arange(bins) / self._PER_DECADE
+        with torch.no_grad():  # to begin with a line over the logarithm: larger and smaller need not be learned bin by bin
+            self.project.weight[:, :bins] += torch.randn(width, 1) * 0.3 * decades
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Embed (...,) float values to (..., width)."""

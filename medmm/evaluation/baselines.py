@@ -11,6 +11,7 @@ import numpy as np
 from medmm.metrics import decide
 from medmm.metrics.thresholds import best_thresholds
 from medmm.sources.cohort import Case
+from medmm.study import read_number
 from medmm.training.split import fold_of_cases
 from medmm.types import AnyArray, FloatArray, Kind
 
@@ -147,19 +148,12 @@ def _table(columns: Sequence[str], fitted: Sequence[Case], asked: Sequence[Case]
 
 
 def _column(fitted: Sequence[str], asked: Sequence[str]) -> tuple[FloatArray, FloatArray]:
-    if all(_is_number(cell) for cell in fitted if cell):
-        first, second = ([float(cell) if _is_number(cell) else np.nan for cell in cells] for cells in (fitted, asked))
+    first, second = ([read_number(cell) for cell in cells] for cells in (fitted, asked))
+    if all(number is not None for number, cell in zip(first, fitted, strict=True) if cell):
         return np.array(first, dtype=float)[:, None], np.array(second, dtype=float).reshape(-1, 1)
     known = sorted({cell for cell in fitted if cell})
     one_hot = [np.array([[cell == k for k in known] for cell in cells], dtype=float) for cells in (fitted, asked)]
     return one_hot[0], one_hot[1].reshape(-1, len(known))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return bool(np.isfinite(float(cell)))
-    except ValueError:
-        return False
 
 
 def _targets(cases: Sequence[Case]) -> FloatArray:

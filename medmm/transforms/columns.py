@@ -12,9 +12,11 @@ import torch
 from pydantic import ConfigDict
 
 from medmm.errors import CohortError
-from medmm.study import Category, Notice, Quantity, Study
+from medmm.study import Category, Notice, Quantity, Study, read_number
+from medmm.types import FloatArray
 
 _MOST_CATEGORIES = 64
+_SKEWED = 1.5  # skewness beyond which quantities of no less than zero are read as logarithms
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class NumberColumn:
         name, unit: What it measures.
         low, high: Smallest and largest; what lies outside is read as the nearest of them.
         mean, sd: For standardising; sd is 1 where all were alike.
+        log: Whether log(1 + value) is standardised instead, as for volumes and concentrations that few patients have much of.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -35,6 +38,7 @@ class NumberColumn:
     high: float
     mean: float
     sd: float
+    log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +123,7 @@ def plan_table(columns: Mapping[str, Sequence[str]], units: Mapping[str, str]) -
             raise CohortError(msg)
         values = _as_numbers(filled)
         if values is not None:
-            low, high = float(values.min()), float(values.max())
-            numbers.append(NumberColumn(name, units.get(name, ""), low, high, float(values.mean()), float(values.std()) or 1.0))
+            numbers.append(_number_column(name, units.get(name, ""), values))
             continue
         words = Counter(filled)
         if len(words) > _MOST_CATEGORIES:
@@ -130,18 +133,28 @@ def plan_table(columns: Mapping[str, Sequence[str]], units: Mapping[str, str]) -
     return TableRecipe(tuple(numbers), tuple(categories))
 
 
+def _number_column(name: str, unit: str, values: FloatArray) -> NumberColumn:
+    low, high = float(values.min()), float(values.max())
+    log = low >= 0 and _skewness(values) > _SKEWED
+    measured = np.log1p(values) if log else values
+    return NumberColumn(name, unit, low, high, float(measured.mean()), float(measured.std()) or 1.0, log)
+
+
+def _skewness(values: FloatArray) -> float:
+    away = values - values.mean()
+    return float((away**3).mean() / ((away**2).mean() ** 1.5 or 1.0))
+
+
 def _as_numbers(cells: Sequence[str]) -> Any:
-    try:
-        values = np.array([float(cell) for cell in cells])
-    except ValueError:
-        return None
+    values = np.array([read_number(cell) for cell in cells], dtype=float)  # NaN where there is none
     return values if np.isfinite(values).all() else None
 
 
 def _standardised(column: NumberColumn, value: float | str | None) -> float:
     if value is None:
         return np.nan
-    return (min(max(float(value), column.low), column.high) - column.mean) / column.sd
+    inside = min(max(float(value), column.low), column.high)
+    return ((np.log1p(inside) if column.log else inside) - column.mean) / column.sd
 
 
 def _place(column: CategoryColumn, value: float | str | None) -> int:

@@ -50,6 +50,15 @@ def test_any_threshold_on_a_value_is_nearly_linear_in_its_embedding(embedding: N
         assert (np.sign(scored) == np.sign(unseen - threshold))[clear].all()
 
 
+def test_before_training_larger_numbers_lie_further_along_one_line() -> None:
+    torch.manual_seed(0)
+    values = torch.logspace(-1, 3, 40)
+    vectors = NumberEmbedding(32)(values)
+    _, _, directions = torch.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
+    along = (vectors @ directions[0])[:, None]
+    assert torch.corrcoef(torch.cat([along, values.log10()[:, None]], dim=1).T)[0, 1].abs() > 0.98
+
+
 @pytest.mark.parametrize("value", [0.0, 1e-30, -1e-30, 1e30, -1e30, 3.4e38])
 def test_extreme_numbers_stay_finite(embedding: NumberEmbedding, value: float) -> None:
     assert torch.isfinite(embedding(torch.tensor([value]))).all()

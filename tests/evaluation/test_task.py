@@ -104,5 +104,5 @@ def test_the_task_in_the_documents_follows_the_contract(task_file) -> None:
     example = text.split("```yaml\n")[1].split("```")[0]
     found = read_task(task_file(example))
     stated = {line.partition(":")[0] for line in example.splitlines() if line[:1].isalpha()}
-    assert stated >= set(Task.model_fields) - {"cohort_sha256", "values", "supersedes", "labels_from", "note_sections"}
+    assert stated >= set(Task.model_fields) - {"cohort_sha256", "values", "supersedes"}
     assert found.thresholds.policy == "youden"

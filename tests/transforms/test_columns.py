@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,6 +40,23 @@ def test_what_no_training_patient_had_is_said() -> None:
     assert numbers[0] == pytest.approx(1.2247, abs=1e-4)  # read as the oldest
     assert places == [1]
     assert notices == ["W_VALUE_RANGE", "W_VALUE_UNKNOWN"]
+
+
+def test_the_limit_of_a_laboratory_is_read_as_the_limit() -> None:
+    recipe = plan_table({"egfr": ["30", ">=90", "60", "\u2264 30", ""]}, {})
+    (egfr,) = recipe.numbers
+    assert (egfr.low, egfr.high, egfr.mean) == (30, 90, pytest.approx(52.5))
+    read = [recipe.read(Study(values=Values.from_cells(recipe.fields, {"egfr": cell})))[0][0].item() for cell in (">= 90", "90")]
+    assert read[0] == read[1]
+
+
+def test_quantities_that_few_have_much_of_are_read_as_logarithms() -> None:
+    volumes = [0.0, 1, 2, 3, 4, 5, 900]
+    recipe = plan_table({"ml": [f"{v:g}" for v in volumes], "below zero": ["-1", *"234567"], "even": list("1234567")}, {})
+    assert [c.log for c in recipe.numbers] == [True, False, False]
+    (numbers, _), _ = recipe.read(Study(values=Values.from_cells(recipe.fields, {"ml": "900", "even": "7"})))
+    logs = np.log1p(volumes)
+    assert numbers[0] == pytest.approx((logs[-1] - logs.mean()) / logs.std(), rel=1e-5)
 
 
 def test_what_is_no_number_is_refused() -> None:
