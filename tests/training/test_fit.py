@@ -135,6 +135,16 @@ def test_a_frozen_encoder_stays_as_it_was_and_the_rest_learns(note_cohort: Path,
     assert any(name.startswith("project.") for name in changed)
 
 
+def test_an_encoder_that_is_opened_layer_by_layer_learns_from_its_output(
+    note_cohort: Path, text_only: TrainConfig, tmp_path: Path
+) -> None:
+    setup = Setup(note_cohort, replace(text_only, unfreeze={"text": 1}, epochs=3))
+    model, _ = setup.fit(tmp_path / "c", val=False)
+    fresh = setup.model().encoders["text"].state_dict()
+    learned = {name.split(".")[0] for name, t in model.encoders["text"].state_dict().items() if not torch.equal(t, fresh[name])}
+    assert learned == {"pool", "layers"}  # two epochs after the first, two layers; the words are still closed
+
+
 def test_what_a_fusion_reports_of_itself_is_logged(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
     setup = Setup(note_cohort, replace(text_only, fusion="late", epochs=1))
     model, _ = setup.fit(tmp_path / "c")

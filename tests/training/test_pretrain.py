@@ -21,6 +21,7 @@ import torch
 from medmm.errors import CohortError, LeakageError, ModelError, StoreError, TaskError
 from medmm.model_folder import load_model_folder
 from medmm.pretrained.folder import load_pretrained
+from medmm.pretrained.network import PretrainedNetwork
 from medmm.sources.cohort import read_cohort
 from medmm.training import TrainConfig, train
 from medmm.training.pretrain import Aims, pretrain
@@ -162,6 +163,15 @@ def test_another_encoder_than_the_pretrained_one_is_refused(
 ) -> None:
     with pytest.raises(TaskError, match=hint):
         train(note_cohort, tmp_path / "run", replace(NOTES, init=str(words), **change), labels=LABELS)
+
+
+def test_a_frozen_encoder_keeps_the_weights_it_began_with(note_cohort: Path, tmp_path: Path) -> None:
+    pretrain(note_cohort, tmp_path, WORDS, replace(NOTES, frozen=("text",), epochs=1))
+    found = load_pretrained(tmp_path, CPU).network
+    torch.manual_seed(NOTES.seed)
+    begun, ended = PretrainedNetwork(found.config).state_dict(), found.state_dict()
+    learned = {name.split(".")[0] for name in begun if not torch.equal(begun[name], ended[name])}
+    assert learned == {"objectives"}
 
 
 def test_a_cohort_without_anything_they_read_is_refused(words: Path, pretrained: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -40,10 +41,10 @@ objective = Regression(model)
 trainer = Trainer(model, objective, TrainConfig(epochs=int(sys.argv[2]), batch_size=9, learning_rate=0.5))
 out = trainer.together.folder(Path(sys.argv[1]))
 out.mkdir(parents=True, exist_ok=True)
-judge = lambda averaged: Standing(-float(objective.loss(list(range(26)))), 0.0, {})
+judge = lambda averaged: Standing(-float(objective.loss(list(range(26))).detach()), 0.0, {})
 progress = trainer.run(out / "checkpoint", judge, dict, log=lambda *_: None, on_progress=lambda _: None)
 (out / "curve.json").write_text(json.dumps([row["loss/train"] for row in progress.history]))
-(out / "unused.json").write_text(json.dumps(float((model.unused.weight - before).abs().max())))
+(out / "unused.json").write_text(json.dumps(float((model.unused.weight.detach() - before).abs().max())))
 """
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -54,10 +55,11 @@ def run(command: list[str]) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_two_processes_have_the_loss_curve_of_one_also_after_a_resume(tmp_path: Path) -> None:
+def test_two_processes_have_the_loss_curve_of_one_also_after_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    run([sys.executable, str(script), str(tmp_path / "one"), "6"])
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "one"), "6"])
+    runpy.run_path(str(script))
     run([*TWO, str(script), str(tmp_path / "two"), "6"])
     one, two = (json.loads((tmp_path / name / "curve.json").read_text()) for name in ("one", "two"))
     assert one[-1] < 0.7 * one[0]
