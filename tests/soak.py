@@ -94,7 +94,7 @@ class Person:
 
     Args:
         url: Of the page.
-        number: From 0; each comes from an address of his own on this machine.
+        number: From 0; each comes from an address of his own on this machine, of which Linux has many.
     """
 
     def __init__(self, url: str, number: int) -> None:

@@ -241,7 +241,7 @@ def test_a_name_in_everything_sent_is_neither_said_nor_kept(come: Come, restarte
     anna.open(f"{CANARY}.zip", planted(scan, tmp_path, CANARY))
     anna.ask("answer", None, f"Nodule in {CANARY}.", "phantom", None, None)
     sound = anna.upload((f"{CANARY}.wav", b"RIFF"))[0]
-    anna.ask("dictate", {"path": sound, "meta": {"_type": "gradio.FileData"}}, "")
+    anna.ask("dictate", {"path": sound, "meta": {"_type": "gradio.FileData"}}, "", None)
     kept = [
         file for file in running.temp.rglob("*") if "CANARY" in file.name or (file.is_file() and b"CANARY" in file.read_bytes())
     ]
