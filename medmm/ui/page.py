@@ -182,7 +182,7 @@ class Page:
         with self.sessions.passing() as folder:
             asked: dict[str, Any] = {"path": str(self.sessions.adopt(uploads, folder, session)), "folder": str(study)}
             asked |= {"pack": spec, "name": say(language, "mask"), "public": self.public}
-            return self.reader.call("cover", _READ_SECONDS, **asked)
+            return self._have_read("cover", session, study, **asked)
 
     def open_prior(
         self, uploads: list[str], session: str, before: Sequence[dict[str, Any]], language: Language = "en"
@@ -206,7 +206,7 @@ class Page:
         token, folder = self.sessions.new(session, beside=True)
         try:
             path = self.sessions.adopt(uploads, folder, session)
-            found = self.reader.call("read", _READ_SECONDS, path=str(path), folder=str(folder), public=self.public)
+            found = self._have_read("read", session, folder, path=str(path), folder=str(folder), public=self.public)
         except MedmmError:
             self.sessions.drop(token)
             raise
@@ -257,11 +257,11 @@ class Page:
         kept = False
         try:
             path = self.sessions.adopt([upload], folder, session)
-            heard = self.reader.call("hear", _READ_SECONDS, path=str(path), folder=str(folder))
+            heard = self._have_read("hear", session, folder, path=str(path), folder=str(folder))
             shutil.rmtree(folder / INCOMING, ignore_errors=True)
             if self.recogniser:
                 asked = {"folder": str(folder), "recogniser": self.recogniser}
-                heard |= self.predictor.call("transcribe", _PREDICT_SECONDS, None, **asked)
+                heard |= self._dictations.start(session, self.recogniser, "transcribe", _PREDICT_SECONDS, **asked).result()
             kept = any("audio" in self.about(model)["modalities"] for model in self.models())
         finally:
             if not kept:
