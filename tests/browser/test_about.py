@@ -20,6 +20,8 @@ def test_the_about_tab_shows_the_card_the_sources_and_the_licences(visit: Any) -
     assert "Apache" in page.inner_text("#software")
     page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    heights = page.locator("#card tbody tr").evaluate_all("rows => rows.map((row) => row.getBoundingClientRect().height)")
+    assert max(heights) < 60  # words are not broken into letters: the table scrolls by itself
     assert visit.console == []
 
 

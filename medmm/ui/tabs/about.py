@@ -16,6 +16,7 @@ from medmm.ui.speech import label, language
 from medmm.ui.words import Language, say
 
 _HEADER = re.compile(r"\A---\n.*?\n---\n", flags=re.DOTALL)
+_TABLE = re.compile(r"(?:^\|.*\n?)+", flags=re.MULTILINE)
 
 
 def build(page: Page, blocks: gr.Blocks) -> None:
@@ -29,9 +30,11 @@ def build(page: Page, blocks: gr.Blocks) -> None:
 
 
 def _card(page: Page) -> Any:
-    def card(model: str) -> str:
+    def card(model: str, request: gr.Request) -> str:
+        name = say(language(request), "evaluation_metrics")
+        scrolled = rf'<div class="mm-scroll" tabindex="0" role="region" aria-label="{name}">\n\n\g<0>\n</div>\n'
         try:
-            return _HEADER.sub("", str(page.about(model)["card"]))
+            return _TABLE.sub(scrolled, _HEADER.sub("", str(page.about(model)["card"])))
         except MedmmError as error:
             return f"{error.code}: {error.message}"
 

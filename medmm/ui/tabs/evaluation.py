@@ -32,7 +32,7 @@ def build(page: Page, blocks: gr.Blocks) -> None:
         with gr.Column(scale=1, min_width=280):
             chosen = gr.Dropdown([], label=label("evaluation_results"), elem_id="evaluation-results")
             other = gr.Dropdown([], label=label("compare_with"), elem_id="evaluation-other")
-            upload = gr.File(label=label("evaluation_upload"), height=160, elem_id="evaluation-upload")
+            upload = gr.File(label=label("evaluation_upload"), height=180, elem_id="evaluation-upload")
             upload.preprocess = _path  # type: ignore[method-assign]  # nothing foreign is decoded in this process
         with gr.Column(scale=3, min_width=320):
             refused = gr.HTML(elem_id="evaluation-refused")
