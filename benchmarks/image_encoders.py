@@ -176,7 +176,7 @@ def speed_table(found: dict[str, Any]) -> list[str]:
 def measure_accuracy(out: Path, names: list[str], given: argparse.Namespace) -> dict[str, Any]:
     """Train and test every network on the phantom's images; differences are to the last network named."""
     torch.set_num_threads(1)
-    phantom = out / "runs" / "phantom"
+    phantom = out / "runs" / f"phantom-{given.patients}"
     if not (phantom / "cohort.csv").exists():
         make_phantom(phantom, given.patients, seed=17, matrix=48, image_format="nifti")
     cases = read_cohort(phantom / "cohort.csv", labels=LABELS).with_split("test")

@@ -30,8 +30,8 @@ def choose_device(name: str = "auto") -> torch.device:
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """The type in which matrix products are computed; weights stay in float32.
 
-    `auto` takes bfloat16 on CUDA devices that have it. On CPUs the default network gains about a tenth
-    from it (see benchmarks/), not worth giving up reproducible digits.
+    `auto` takes bfloat16 on CUDA devices that have it. On CPUs it is asked for: it moves probabilities by up to
+    about 0.01 (docs/method.md), and what it gains depends on the processor (benchmarks/image_encoders.py).
 
     Raises:
         DeviceError: If `fp16` is asked for on a device without the scaling of losses that it needs.
