@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from medmm.report import figures
+from medmm.report.canvas import on_paper
 from medmm.report.markdown import escape
 from medmm.report.words import number
 from medmm.results import Intervals, Value
@@ -110,9 +111,9 @@ def render_ablation(ablation: Ablation) -> str:
 
 
 def draw_ablation(ablation: Ablation) -> str:
-    """The endpoint of every row with its interval, as SVG."""
+    """The endpoint of every row with its interval, as a file of SVG."""
     shown = {row.name: row.metrics[ablation.endpoint] for row in _ranked(ablation)}
-    return figures.forest_figure(shown, ablation.endpoint)
+    return on_paper(figures.forest_figure(shown, ablation.endpoint))
 
 
 def _ranked(ablation: Ablation) -> Sequence[AblationRow]:

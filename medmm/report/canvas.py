@@ -22,6 +22,10 @@ _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"} | {
     colour: f"var(--accent-{i})" for i, colour in enumerate(ACCENTS)
 }
 _LABEL_LENGTH = 28
+_ON_PAPER = (
+    "svg{background:#fff;font-family:sans-serif;--ink:#16202b;--muted:#586675;--line:#d8dde3;"
+    "--accent-0:#0b63b0;--accent-1:#b3500a;--accent-2:#2d7a3a;--accent-3:#7a4da0}"
+)  # as a report in light colours
 
 
 @contextmanager
@@ -85,6 +89,12 @@ def to_svg(figure: Figure, title: str) -> str:
     text = re.sub(r' id="[^"]*_\d+"', "", text)  # numbered alike in every figure of a page, and referred to by nothing
     text = re.sub(r'style="[^"]*"', lambda found: _restyled(found[0]), text)
     return text.replace("<svg ", '<svg role="img" aria-label="' + escape(title) + '" ', 1)
+
+
+def on_paper(svg: str) -> str:
+    """A figure of `to_svg` as a file of its own, which no page lends its colours and font."""
+    head, opened, rest = svg.partition(">")
+    return f"{head}{opened}<style>{_ON_PAPER}</style>{rest}"
 
 
 def _restyled(attribute: str) -> str:
