@@ -128,7 +128,7 @@ def _opened(
     """Values of `_Parts.opened`; the controls that choose a series show where there is something to choose."""
     named = _named(inspection)
     several, broken = len(named) > 1, any(inspection["found"][i]["code"] for _, i in named) if inspection else False
-    series = gr.update(choices=named, value=chosen, visible=several)
+    series = gr.update(choices=named, value=chosen if named else None, visible=several)
     return spec, facts, token, [spec] if spec else [], "", verdict, inspection, series, gr.update(visible=broken), ""
 
 
