@@ -25,13 +25,14 @@ def class_weights(kind: Kind, target: torch.Tensor, beta: float = 1.0) -> torch.
         beta: Below 1 n samples count as (1 - beta^n) / (1 - beta), as many of a frequent class say the same (Cui et al. 2019).
 
     Returns:
-        (K,): n / (K n_k) for each class (with beta 1 mean 1 over samples), or for each label of a multilabel task
-        the weight of its positives, negatives over positives.
+        (K,): one over the number of samples of each class, so scaled that the mean over samples is 1, or for each label of
+        a multilabel task the weight of its positives, negatives over positives.
     """
     positives, known = _counts(target)
     if kind == "multilabel":
         return (_effective((known - positives).clamp_min(1), beta) / _effective(positives, beta)).clamp(0.05, 20)
-    return known / (target.shape[1] * _effective(positives, beta))
+    weights = 1 / _effective(positives, beta)
+    return weights * known / (weights * positives).sum()
 
 
 def log_prior(kind: Kind, target: torch.Tensor) -> torch.Tensor:
@@ -83,7 +84,8 @@ def classification_loss(
 ) -> torch.Tensor:
     """Weighted cross-entropy of a batch; binary cross-entropy over known labels if multilabel.
 
-    With gamma every term -q log p of a class becomes -q (1 - p)^gamma log p.
+    It is the mean over samples, not over their weights: a batch without a rare class would else teach its others as much as
+    a batch that has one. With gamma every term -q log p of a class becomes -q (1 - p)^gamma log p.
 
     Args:
         kind: Kind of task.
@@ -100,12 +102,11 @@ def classification_loss(
         yes, no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
         loss = -weights * soft * _discount(no, gamma) * yes - (1 - soft) * _discount(yes, gamma) * no
         return (loss * known).sum() / known.sum().clamp_min(1)
-    chosen = target.argmax(1)
-    soft = functional.one_hot(chosen, logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
+    soft = functional.one_hot(target.argmax(1), logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
     log_p = logits.log_softmax(1)
     others = torch.log1p(-log_p.exp().clamp_max(_ALMOST_1))
     loss = -weights * soft * _discount(others, gamma) * log_p
-    return loss.sum() / weights[chosen].sum()
+    return loss.sum() / len(target)
 
 
 def total_loss(

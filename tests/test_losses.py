@@ -20,12 +20,11 @@ PRESENT = {"image": torch.tensor([True, True, False, True]), "text": torch.tenso
 
 
 def cross_entropy(logits: torch.Tensor, target: torch.Tensor, weights: list[float]) -> float:
-    total, norm = 0.0, 0.0
+    total = 0.0
     for row, one_hot in zip(logits.tolist(), target.tolist(), strict=True):
         k = one_hot.index(1.0)
         total += weights[k] * (math.log(sum(map(math.exp, row))) - row[k])
-        norm += weights[k]
-    return total / norm
+    return total / len(target)
 
 
 def test_the_total_is_the_weighted_sum_over_what_is_present() -> None:
@@ -105,11 +104,19 @@ CLASSES = torch.tensor([[0.0, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_without_a_discount_the_losses_are_torchs(smoothing: float) -> None:
     weights = torch.tensor([0.5, 2.0, 1.0])
-    peer = torch.nn.functional.cross_entropy(LOGITS, CLASSES.argmax(1), weight=weights, label_smoothing=smoothing)
+    named = {"weight": weights, "label_smoothing": smoothing, "reduction": "sum"}
+    peer = torch.nn.functional.cross_entropy(LOGITS, CLASSES.argmax(1), **named) / len(LOGITS)  # type: ignore[arg-type]
     assert float(classification_loss("multiclass", LOGITS, CLASSES, weights, smoothing)) == pytest.approx(float(peer), rel=1e-5)
     soft = CLASSES * (1 - smoothing) + smoothing / 2
     peer = torch.nn.functional.binary_cross_entropy_with_logits(LOGITS, soft, pos_weight=weights)
     assert float(classification_loss("multilabel", LOGITS, CLASSES, weights, smoothing)) == pytest.approx(float(peer), rel=1e-5)
+
+
+def test_a_weighted_loss_is_the_mean_of_its_parts() -> None:
+    """Whatever the batches, each sample of an epoch counts by the weight of its class."""
+    loss = Criterion("multiclass", torch.tensor([0.5, 2.0, 7.0]))
+    whole, parts = loss(LOGITS, CLASSES), [loss(LOGITS[i : i + 1], CLASSES[i : i + 1]) for i in range(4)]
+    assert float(whole) == pytest.approx(float(sum(parts)) / 4, rel=1e-5)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0, 5.0])
@@ -132,6 +139,7 @@ def test_effective_numbers_lie_between_frequencies_and_balance() -> None:
     none, some, full = (class_weights("binary", target, beta) for beta in (0.0, 0.9, 1.0))
     by_hand = (1 - 0.9**90) / (1 - 0.9**10)
     assert float(some[1] / some[0]) == pytest.approx(by_hand, rel=1e-5)
+    assert [float(target.matmul(weights).mean()) for weights in (none, some, full)] == pytest.approx([1, 1, 1])
     assert float(none[1] / none[0]) == 1 < by_hand < float(full[1] / full[0]) == pytest.approx(9)
 
 
