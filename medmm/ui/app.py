@@ -15,7 +15,7 @@ from medmm.ui.batches import BATCH_ROUTE, FILES
 from medmm.ui.blocks import STATIC, GuardedBlocks
 from medmm.ui.pack import read_chunk
 from medmm.ui.page import PACK_ROUTE, Page
-from medmm.ui.speech import label
+from medmm.ui.speech import Greeting, label
 from medmm.ui.tabs import about, batch, evaluation, study
 from medmm.ui.visitor import visitor_of
 from medmm.ui.words import TAGS, Language, say
@@ -30,12 +30,14 @@ TABS = {
 
 _WAITING = 128  # events in the line: of everybody who may have a study open, and some more
 _LANGUAGES = ((TAGS["en"], "English"), (TAGS["zh"], "中文"))
+_MOUNTED = ("#upload", "#beside", "#note", "#dictation", "#model", "#run", "#answer")
+"""Parts of the first tab that Gradio puts in one after the other, each below the ones before; they are shown together."""
 _GREETING_STYLE = """
 #mm-greeting { position: absolute; inset: 0 0 auto; padding: 1rem 2rem; font: 16px/1.5 system-ui, sans-serif; color: #1f2937; }
 #mm-greeting h1 { font-size: 1.6rem; margin: .4rem 0 1rem; }
 @media (prefers-color-scheme: dark) { #mm-greeting { color: #f3f4f6; } }
-body:has(#answer) #mm-greeting { display: none; }
-body:not(:has(#answer)) gradio-app { visibility: hidden; }
+body%(whole)s #mm-greeting { display: none; }
+body:not(%(whole)s) gradio-app { visibility: hidden; }
 """
 _KEEP_REST_OF_ADDRESS = """
 for (const link of element.querySelectorAll('a')) {
@@ -51,7 +53,7 @@ def layout(page: Page) -> GuardedBlocks:
     """The page as Blocks."""
     routes = [_volume_route(page), _viewer_route(), _batch_route(page)]
     styles = ["page.css", "viewer.css", "runs.css", "tabs.css"]
-    blocks = GuardedBlocks("medmm", page.close, styles, routes, lambda: _be_public(page), page.sessions.visitors, _greeting)
+    blocks = GuardedBlocks("medmm", page.close, styles, routes, lambda: _be_public(page), page.sessions.visitors, _greeting(page))
     with blocks:
         with gr.Row(elem_classes="mm-head"):
             gr.Markdown("# medmm")
@@ -68,10 +70,16 @@ def layout(page: Page) -> GuardedBlocks:
     return blocks
 
 
-def _greeting(spoken: Language) -> str:
+def _greeting(page: Page) -> Greeting:
     """The head of the page while Gradio puts the rest together, which is shown when it is whole."""
-    sentences = "".join(f"<p>{say(spoken, key)}</p>" for key in ("promise", "banner", "phase_"))
-    return f'<div id="mm-greeting"><style>{_GREETING_STYLE}</style><h1>medmm</h1>{sentences}</div>'
+    parts = [*_MOUNTED, ".mm-example"] if page.examples else _MOUNTED
+    style = _GREETING_STYLE % {"whole": "".join(f":has({part})" for part in parts)}
+
+    def greet(spoken: Language) -> str:
+        sentences = "".join(f"<p>{say(spoken, key)}</p>" for key in ("promise", "banner", "phase_"))
+        return f'<div id="mm-greeting"><style>{style}</style><h1>medmm</h1>{sentences}</div>'
+
+    return greet
 
 
 def _languages() -> str:

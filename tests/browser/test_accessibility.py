@@ -81,8 +81,9 @@ WATCH = """window.shifts = []; new PerformanceObserver((list) => window.shifts.p
 GOOD = 0.1  # web.dev: at most this much is good
 
 
-def test_nothing_jumps_while_the_page_comes_or_a_study_is_opened(chromium: Any, server: Any) -> None:
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_nothing_jumps_while_the_page_comes_or_a_study_is_opened(chromium: Any, server: Any, width: int, height: int) -> None:
+    context = chromium.new_context(viewport={"width": width, "height": height})
     page = context.new_page()
     page.add_init_script(WATCH)
     page.goto(server.url)
