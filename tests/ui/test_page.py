@@ -18,7 +18,7 @@ import pytest
 import soundfile  # type: ignore[import-untyped]  # it ships no types
 
 from medmm import open_study
-from medmm.errors import AudioError, CancelledError, ModelError
+from medmm.errors import AudioError, CancelledError, ModelError, NoImageError
 from medmm.inference import load_model
 from medmm.leakage import LeakageWarning
 from medmm.shelf import DEFAULT_MODEL, examples, find_model, model_names
@@ -151,7 +151,7 @@ def test_a_study_is_only_for_the_visitor_who_opened_it(page: Page) -> None:
 
 
 def test_a_question_about_a_study_that_has_just_gone_is_stopped(page: Page, tmp_path: Path) -> None:
-    with pytest.raises(CancelledError):
+    with pytest.raises((CancelledError, NoImageError)):  # whichever is first: the look after the place, or the task in it
         page.ask_about(tmp_path / "gone", NOTE, DEFAULT_MODEL, "anna").result()
 
 
