@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from tests.visitors import Visitor, wait_until
+from tests.zips import link, zipped
 
 pytestmark = pytest.mark.browser
 MB = 1 << 20
@@ -98,20 +99,6 @@ def test_a_study_among_a_thousand_files_is_read_and_the_others_are_named(come: C
     assert spec is not None
     assert spec["shape"][2] == len(slices)
     assert not any(Path(path).exists() for path in paths)
-
-
-def zipped(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members:
-            archive.writestr(name, data)
-    return content.getvalue()
-
-
-def link(name: str) -> zipfile.ZipInfo:
-    member = zipfile.ZipInfo(name)
-    member.external_attr = 0o120777 << 16
-    return member
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -13,10 +13,13 @@ from medmm.ui.blocks import HIDDEN
 from medmm.ui.boxes import upload_box
 from medmm.ui.page import Page
 from medmm.ui.speech import label, language
-from medmm.ui.words import say
+from medmm.ui.words import Language, say
 
 Seen = list[dict[str, Any]]
 """What the viewer shows: nothing, a study, or a study and an earlier one."""
+
+_Add = Callable[[list[str], str, str, Seen, Language], tuple[Seen, str]]
+"""Given files, token, session, what is seen and the language of the page."""
 
 
 def build(page: Page, viewer: gr.HTML, token: gr.State, seen: gr.State) -> gr.HTML:
@@ -39,40 +42,43 @@ def build(page: Page, viewer: gr.HTML, token: gr.State, seen: gr.State) -> gr.HT
 
 
 def _cover(page: Page) -> Any:
-    def cover(files: list[str] | None, token: str, seen: Seen, request: gr.Request) -> Iterator[Any]:
-        spoken, session = language(request), str(request.session_hash)
-        if not files:
-            yield (gr.skip(),) * 4
-            return
-        yield gr.skip(), gr.skip(), views.working(say(spoken, "reading_mask")), None
-        try:
-            _require_open(token, seen)
-            now = [page.cover(files, token, session, seen[0], spoken), *seen[1:]]
-        except MedmmError as error:
-            yield gr.skip(), gr.skip(), views.failure(error.code, error.message, spoken), None
-            return
-        yield now, now, _note(say(spoken, "mask_shown")), None
+    def cover(files: list[str], token: str, session: str, seen: Seen, spoken: Language) -> tuple[Seen, str]:
+        return [page.cover(files, token, session, seen[0], spoken), *seen[1:]], _note(say(spoken, "mask_shown"))
 
-    return cover
+    return _added("reading_mask", cover, lambda _: gr.skip())
 
 
 def _compare(page: Page) -> Any:
-    def compare(files: list[str] | None, token: str, seen: Seen, request: gr.Request) -> Iterator[Any]:
+    def compare(files: list[str], _token: str, session: str, seen: Seen, spoken: Language) -> tuple[Seen, str]:
+        spec, facts = page.open_prior(files, session, seen[1:], spoken)
+        return [seen[0], spec], _note(say(spoken, "prior_shown")) + facts
+
+    return _added("reading_series", compare, lambda seen: seen[:1])
+
+
+def _added(reading: str, add: _Add, left: Callable[[Seen], Any]) -> Any:
+    """What an upload does to what is seen.
+
+    Args:
+        reading: Key of what is said meanwhile.
+        add: What is seen then, and what is said of it.
+        left: What is seen when that fails.
+    """
+
+    def take(files: list[str] | None, token: str, seen: Seen, request: gr.Request) -> Iterator[Any]:
         spoken, session = language(request), str(request.session_hash)
         if not files:
             yield (gr.skip(),) * 4
             return
-        yield gr.skip(), gr.skip(), views.working(say(spoken, "reading_series")), None
+        yield gr.skip(), gr.skip(), views.working(say(spoken, reading)), None
         try:
             _require_open(token, seen)
-            spec, facts = page.open_prior(files, session, seen[1:], spoken)
+            now, told = add(files, token, session, seen, spoken)
         except MedmmError as error:
-            yield seen[:1], seen[:1], views.failure(error.code, error.message, spoken), None
-            return
-        now = [seen[0], spec]
-        yield now, now, _note(say(spoken, "prior_shown")) + facts, None
+            now, told = left(seen), views.failure(error.code, error.message, spoken)
+        yield now, now, told, None
 
-    return compare
+    return take
 
 
 def _require_open(token: str, seen: Seen) -> None:

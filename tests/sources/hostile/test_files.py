@@ -7,7 +7,6 @@ import io
 import os
 import struct
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,8 @@ import nibabel
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
+
+from tests.zips import link, zipped
 
 AFFINE = np.diag([0.8, 0.8, 2.0, 1.0])
 
@@ -127,24 +128,10 @@ for name, content in {
 # Archives
 
 
-def zipped(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
-    return out.getvalue()
-
-
-def link() -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo("link")
-    info.external_attr = 0o120777 << 16
-    return info
-
-
 for name, members, code in [
     ("zip_slip", [("../../evil", b"x")], "E_ARCHIVE"),
     ("zip_absolute", [("/etc/evil", b"x")], "E_ARCHIVE"),
-    ("zip_link", [(link(), b"/etc/passwd")], "E_ARCHIVE"),
+    ("zip_link", [(link("link"), b"/etc/passwd")], "E_ARCHIVE"),
     ("zip_bomb", [("a", bytes(300 << 20))], "E_ARCHIVE"),
     ("zip_within_zip", [("a.zip", zipped(("b", bytes(10 << 20))))], "E_NO_IMAGE"),
     ("zip_of_nothing", [], "E_NO_IMAGE"),
