@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -64,6 +65,16 @@ def _claim(descriptor: int, wait: bool) -> None:
     except ImportError:  # Windows: two at once are then caught by the store, when they write the same row
         return
     fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def sha256_of(path: Path) -> str:
+    """Of the content of a file, as hex digits.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def replace_bytes(path: Path, content: bytes) -> None:

@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from medmm.disk import sha256_of
 from medmm.metrics.intervals import Interval
 from medmm.sources.cohort import Case
 from medmm.study import read_number
@@ -269,8 +270,4 @@ def _files(case: Case) -> Iterator[tuple[int, Path]]:
 
 def _digest(paths: Iterable[Path]) -> str:
     """Of the contents, whatever the names and the order."""
-    contents = []
-    for path in paths:
-        with path.open("rb") as file:
-            contents.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashlib.sha256("".join(sorted(contents)).encode()).hexdigest()
+    return hashlib.sha256("".join(sorted(map(sha256_of, paths))).encode()).hexdigest()

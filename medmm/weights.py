@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from medmm.disk import replace_bytes
+from medmm.disk import replace_bytes, sha256_of
 from medmm.errors import ModelError
 from medmm.packed import Packing, pack, unpack
 
@@ -56,7 +56,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 def write_manifest(folder: Path, names: list[str]) -> None:
     """Record the SHA-256 of the files that make up a model folder."""
-    digests = {name: _sha256(folder / name) for name in sorted(names)}
+    digests = {name: sha256_of(folder / name) for name in sorted(names)}
     replace_bytes(folder / MANIFEST, (json.dumps(digests, indent=2) + "\n").encode())
 
 
@@ -86,11 +86,7 @@ def check_manifest(folder: Path, required: set[str], optional: set[str]) -> str:
         msg = f"Expected {', '.join(sorted(required | there))} in {MANIFEST}; the list is incomplete."
         raise ModelError(msg)
     for name, digest in digests.items():
-        if not (folder / name).is_file() or _sha256(folder / name) != digest:
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
             msg = f"Expected {name} as it was saved; it is missing or has been altered."
             raise ModelError(msg)
     return hashlib.sha256(content).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

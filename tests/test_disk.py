@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medmm.disk import appearing, replace_bytes, replacing, sole_user
+from medmm.disk import appearing, replace_bytes, replacing, sha256_of, sole_user
 from medmm.errors import StoreError
 
 
@@ -44,7 +44,7 @@ def test_what_cannot_be_written_is_refused_without_a_path(tmp_path: Path, place:
 HOLDER = """
 import sys
 from pathlib import Path
-from medmm.disk import sole_user
+from medmm.disk import sha256_of, sole_user
 with sole_user(Path(sys.argv[1])):
     print("mine", flush=True)
     sys.stdin.read()
@@ -107,3 +107,8 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="the file system refused"), appearing(tmp_path / "a/b"):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_digest_of_a_file_is_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1

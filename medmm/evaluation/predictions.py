@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medmm.disk import sha256_of
 from medmm.errors import PredictionsError
 from medmm.evaluation.about import read_about
 from medmm.evaluation.partition import Member, read_members
@@ -126,7 +127,7 @@ def from_file(path: str | Path, labels: tuple[str, ...] = (), kind: Kind | None 
     decided = {row.get("arm") or FULL_ARM: stated for row in rows if row.get("called")}
     records = tuple(_record(row, position, kind, labels, decided) for position, row in enumerate(rows))
     _check_consistent(records)
-    source = {"type": "file", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    source = {"type": "file", "sha256": sha256_of(path)}
     return Predictions(kind, labels, records, source, decided=decided, notes=assumed)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from medmm.disk import sha256_of
 from medmm.errors import TaskError
 from medmm.evaluation.policies import (
     ComparisonPolicy,
@@ -180,7 +181,7 @@ def find_cohort(task: Task, task_file: Path) -> Path:
         raise TaskError(msg)
     path = task_file.parent / task.cohort
     if task.cohort_sha256 is not None:
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
+        found = sha256_of(path) if path.is_file() else "none"
         if found != task.cohort_sha256:
             msg = "Expected the cohort the task was written for; its SHA-256 differs. Restore it or write a new task."
             raise TaskError(msg)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 import medmm
-from medmm.disk import appearing
+from medmm.disk import appearing, sha256_of
 from medmm.encoders.opened import CONTRACTS, read_state
 from medmm.errors import TaskError
 from medmm.model import Side
@@ -98,9 +97,7 @@ def open_published(
     sides = Side(contract.recipe, name, dict(image_options or {})), Side(tokenizer.recipe, "tower", options)
     network = PretrainedNetwork(PretrainedConfig(*sides, ("opened",), width or layout.width))
     _fill(network, layout, state, name)
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    published = contract.weights
+    published, digest = contract.weights, sha256_of(weights)
     origin = {"name": name, "licence": published.licence, "weights": published.page, "revision": revision, "sha256": digest}
     about = {"medmm": medmm.__version__, "opened": origin}
     with appearing(out) as folder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medmm.disk import replace_bytes, sole_user
+from medmm.disk import replace_bytes, sha256_of, sole_user
 from medmm.encoders.opened import CONTRACTS, Published
 from medmm.errors import InputError, LicenceError, RemoteError, TaskError
 from medmm.optional import require
@@ -113,7 +112,7 @@ def _downloaded(hub: Any, each: Pull, out: Path) -> list[Path]:
 
 def _origin(each: Pull, file: Path) -> dict[str, str]:
     return {
-        "repo": each.published.repo, "revision": each.revision, "licence": each.published.licence, "sha256": _digest(file)
+        "repo": each.published.repo, "revision": each.revision, "licence": each.published.licence, "sha256": sha256_of(file)
     }  # fmt: skip
 
 
@@ -124,8 +123,3 @@ def _refused(error: Exception, published: Published) -> str:
     if status in (401, 403, 404):
         todo = f"Agree to its terms at {published.page}, set HF_TOKEN, and check the revision."
     return f"Expected {published.repo} from the Hub; it did not come ({reason}). {todo}"
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

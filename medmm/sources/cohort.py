@@ -11,13 +11,13 @@ may name some of them as tabular values.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from medmm.disk import sha256_of
 from medmm.errors import CohortError, InputError, LeakageError, MedmmError
 from medmm.sections import SectionName
 from medmm.sources.dicom.repair import REPAIRS, Repair, as_repairs
@@ -158,7 +158,7 @@ def read_cohort(
     root = path.resolve().parent
     cases = tuple(replace(_case(row, root, kind, labels), fields=fields, sections=sections) for row in rows)
     _refuse_leakage(cases)
-    return Cohort(cases, kind, labels, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Cohort(cases, kind, labels, sha256_of(path))
 
 
 def _check_columns(rows: list[Row], fields: tuple[Quantity | Category, ...]) -> None:

@@ -9,7 +9,6 @@ bundle.json         sha256 of all other files: what was checked is what is pushe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medmm.device import choose_device
-from medmm.disk import appearing, replace_bytes
+from medmm.disk import appearing, replace_bytes, sha256_of
 from medmm.errors import CohortError
 from medmm.model_folder import load_model_folder
 from medmm.shelf import Example, example_cohort, examples, find_model, model_names
@@ -91,7 +90,7 @@ def build(out: Path, model: str | None = None, *, zero_gpu: bool = False) -> Bui
 def digests(bundle: Path) -> dict[str, str]:
     """SHA-256 of every file of a bundle but the list itself, by its path within."""
     files = [file for file in files_of(bundle) if file != bundle / DIGESTS]
-    return {file.relative_to(bundle).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {file.relative_to(bundle).as_posix(): sha256_of(file) for file in files}
 
 
 def _checked(folder: Path) -> front.Shipped:
