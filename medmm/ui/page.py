@@ -94,7 +94,8 @@ class Page:
         example = self.examples[index]
         token, folder = self.sessions.new(session)
         viewer, facts, token = self._read(token, folder, example.path, session, language)
-        told = f'<p class="mm-muted" lang="en">{escape(example.truth)} {escape(example.attribution)}</p>'
+        source = f'<summary>{say(language, "example_source")}</summary><span lang="en">{escape(example.attribution)}</span>'
+        told = f'<p class="mm-muted" lang="en">{escape(example.truth)}</p><details class="mm-muted">{source}</details>'
         return (viewer, facts + told, token), example.note, example.model if example.model in self._models else self.models()[0]
 
     def take(self, uploads: list[str], session: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ pytestmark = pytest.mark.browser
 PEOPLE = 8
 
 
-def test_everybody_gets_his_own_answers_and_nothing_piles_up(server: Any) -> None:
+def test_everybody_gets_his_own_answers_and_nothing_piles_up(serve: Any, tmp_path: Path) -> None:
+    server = serve(tmp_path / "server")  # of which nobody else's files go meanwhile
     before = Held.by(server)
     (_, first), (_, second), (tally, after) = soak(server, PEOPLE, rounds=2, each=5)
     assert tally == Tally(requests=2 * PEOPLE * 5, seconds=tally.seconds), tally.reasons

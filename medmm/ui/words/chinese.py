@@ -8,6 +8,7 @@ CHINESE = {
     "banner": "仅供研究使用。不是医疗器械；不得用于诊断或治疗。请勿上传可识别个人身份的数据。",
     "tab_study": "检查",
     "examples": "示例",
+    "example_source": "来源与许可",
     "upload": "或上传 DICOM（zip 或多个文件）、NIfTI、PNG、JPEG",
     "upload_folder": "或上传整个文件夹",
     "beside": "同时显示掩膜或既往检查",

@@ -12,6 +12,7 @@ ENGLISH = {
     "tab_study": "Study",
     # study: what is put in
     "examples": "Examples",
+    "example_source": "Source and licence",
     "upload": "Or upload DICOM (zip or files), NIfTI, PNG, JPEG",
     "upload_folder": "Or upload a whole folder",
     "beside": "Show a mask or an earlier study with it",
