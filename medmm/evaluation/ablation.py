@@ -22,7 +22,7 @@ from medmm.evaluation.run import resolve, run_evaluation
 from medmm.evaluation.score import intervals_of
 from medmm.evaluation.scored import Scored, drawn_as, strata_of
 from medmm.evaluation.sides import Side
-from medmm.evaluation.standing import Standing, answered_by, endpoint_of, mean, on_common_samples
+from medmm.evaluation.standing import Standing, answered_by, as_in, endpoint_of, mean, on_common_samples
 from medmm.evaluation.task import Task
 from medmm.inference import Predictor
 from medmm.prediction import DISCLAIMER
@@ -174,11 +174,16 @@ class _Bench:
             resampling = Resampling.of(len(place), self.task.intervals, strata_of(first.rows, place, self.task))
             runs = {row: [resampling.estimate(s.scores, metrics) for s in all_] for row, all_ in sides.items()}
             estimates = {row.name: mean(found) for row, found in runs.items()}
+            lacking = {row: _given_less(runs, first) for row, runs in scored.items()}
+            given = {
+                row: {name: mean([resampling.estimate(side.scores, metrics) for side in runs]) for name, runs in arms.items()}
+                for row, arms in lacking.items()
+            }
             estimates |= {name: resampling.estimate(side.scores, metrics) for name, side in beside.items()}
         standing = Standing(resampling, metrics, endpoint_of(metrics))
         candidates = [row.name for row in runs if not row.fusion] or [row.name for row in runs]
         reference = standing.best({name: estimates[name] for name in candidates})
-        rows = [self._model_row(row, found, standing) for row, found in runs.items()]
+        rows = [self._model_row(row, found, given[row], standing) for row, found in runs.items()]
         rows += [AblationRow(name=name, what="baseline", metrics=standing.values(estimates[name])) for name in beside]
         return Ablation(
             medmm=medmm.__version__,
@@ -192,10 +197,10 @@ class _Bench:
             reference=reference,
             endpoint=standing.endpoint.name,
             rows=standing.against(reference, rows, estimates),
-            notes=_notes(len(first.rows), self.plan),
+            notes=(*_notes(len(first.rows), self.plan), *_fewer(lacking, len(first.rows))),
         )
 
-    def _model_row(self, row: _Row, runs: Sequence[Estimates], standing: Standing) -> AblationRow:
+    def _model_row(self, row: _Row, runs: Sequence[Estimates], given: Mapping[str, Estimates], standing: Standing) -> AblationRow:
         predictor = Predictor.load(self.cell(row, self.plan.seeds[0]), self.device)
         spread = {m.name: float(np.std([e.points[m.name] for e in runs], ddof=1)) for m in standing.metrics} if runs[1:] else {}
         return AblationRow(
@@ -206,6 +211,7 @@ class _Bench:
             seeds=self.plan.seeds,
             metrics=standing.values(mean(runs)),
             spread=spread,
+            given={name: standing.values(found) for name, found in given.items()},
             parameters=sum(p.numel() for p in predictor.folder.model.parameters()),
             milliseconds=self._milliseconds(predictor),
         )
@@ -248,6 +254,18 @@ class _Bench:
         order = np.argsort(np.concatenate([np.flatnonzero(where == f) for f in parts]))
         probability = np.concatenate([a.probability for a in parts.values()])[order]
         return Answers(probability, np.concatenate([a.called for a in parts.values()])[order])
+
+
+def _given_less(runs: Sequence[Scored], first: Side) -> dict[str, list[Side]]:
+    """By arm that lacks modalities: the answers of each seed, for the samples of `first` that hold what is left."""
+    arms = [{side.name: as_in(first, side) for side in scored.sides[1:] if side.name != PREVALENCE_ARM} for scored in runs]
+    return {name: [of_seed[name] for of_seed in arms] for name in arms[0] if arms[0][name].rows}
+
+
+def _fewer(lacking: Mapping[_Row, Mapping[str, Sequence[Side]]], samples: int) -> list[str]:
+    """What to know of arms in which not every sample could be answered."""
+    counts = {name: len(runs[0].rows) for arms in lacking.values() for name, runs in arms.items()}
+    return [f"Given {name} alone, {n} of the {samples} samples could be answered." for name, n in counts.items() if n < samples]
 
 
 def _notes(samples: int, plan: Plan) -> tuple[str, ...]:

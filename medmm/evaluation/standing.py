@@ -92,6 +92,20 @@ def on_common_samples(sides: Mapping[Key, Sequence[Side]], task: Task) -> dict[K
     return {row: [_ordered(side, sorted(shared), task) for side in runs] for row, runs in sides.items()}
 
 
+def as_in(first: Side, side: Side) -> Side:
+    """A side on those samples of another that it answered, with patients numbered as there.
+
+    Args:
+        first: One of `on_common_samples`.
+        side: Any of the same task.
+    """
+    place = {r.sample_id: i for i, r in enumerate(side.rows)}
+    shared = [i for i, r in enumerate(first.rows) if r.sample_id in place]
+    kept = side.take(np.array([place[first.rows[i].sample_id] for i in shared], dtype=np.intp))
+    s, cluster = kept.scores, first.scores.cluster[shared]
+    return replace(kept, scores=Scores(s.kind, s.labels, s.target, s.probability, s.called, cluster, s.prevalence), before=None)
+
+
 def _ordered(side: Side, names: Sequence[str], task: Task) -> Side:
     place = {r.sample_id: i for i, r in enumerate(side.rows)}
     kept = side.take(np.array([place[name] for name in names]))

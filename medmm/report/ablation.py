@@ -47,6 +47,7 @@ class AblationRow(_Strict):
         metrics: Mean over the seeds, with an interval that resamples patients.
         spread: Standard deviation over the seeds, for more than one.
         differences: Metric to difference from the reference row; empty for the reference itself.
+        given: The same models where they are given some of their modalities only, e.g. `text`: metrics, as above.
         parameters: Trainable numbers.
         milliseconds: Of the network for one study, median.
     """
@@ -59,6 +60,7 @@ class AblationRow(_Strict):
     metrics: dict[str, Value]
     spread: dict[str, float] = {}
     differences: dict[str, Difference] = {}
+    given: dict[str, dict[str, Value]] = {}
     parameters: int | None = None
     milliseconds: float | None = None
 
@@ -106,8 +108,18 @@ def render_ablation(ablation: Ablation) -> str:
         f"# {escape(ablation.task)}: what is worth having\n\n{ablation.disclaimer}\n\n"
         f"{ablation.n} samples of {ablation.patients} patients, {escape(ablation.split)}. Means over seeds; "
         f"{ablation.intervals.level:.0%} intervals resample patients. p values are corrected for the number of rows (Holm); "
-        f"a difference is in bold where it is shown.\n\n" + "\n".join(lines) + f"\n\n{notes}"
+        f"a difference is in bold where it is shown.\n\n" + "\n".join(lines) + f"\n\n{_render_given(ablation, names)}{notes}"
     )
+
+
+def _render_given(ablation: Ablation, names: Sequence[str]) -> str:
+    """How models of several modalities answer where some are missing; empty when nobody was asked that."""
+    rows = [(row, given) for row in _ranked(ablation) for given in row.given]
+    if not rows:
+        return ""
+    lines = [f"| {' | '.join(map(escape, ['row', 'given', *names]))} |", "|" + " --- |" * (len(names) + 2)]
+    lines += [f"| {' | '.join([escape(r.name), given, *(number(r.given[given][n]) for n in names)])} |" for r, given in rows]
+    return "The same models, given only some of what they read:\n\n" + "\n".join(lines) + "\n\n"
 
 
 def draw_ablation(ablation: Ablation) -> str:

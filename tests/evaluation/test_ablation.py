@@ -30,8 +30,8 @@ def compared(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return out, ablate(phantom / "cohort.csv", out, PLAN)
 
 
-def truth_and_answer(run: Path) -> tuple[np.ndarray, np.ndarray]:
-    rows = sorted((r for r in from_store(run).records if r.arm == FULL_ARM), key=lambda r: r.sample_id)
+def truth_and_answer(run: Path, arm: str = FULL_ARM) -> tuple[np.ndarray, np.ndarray]:
+    rows = sorted((r for r in from_store(run).records if r.arm == arm), key=lambda r: r.sample_id)
     return np.array([r.target[1] for r in rows]), np.array([r.probability[1] for r in rows])
 
 
@@ -51,6 +51,19 @@ def test_a_row_is_the_mean_over_its_seeds_of_what_sklearn_finds_in_each_run(comp
     assert row.metrics["auroc"].value == pytest.approx(np.mean(aurocs))
     assert row.metrics["brier"].value == pytest.approx(np.mean(briers))
     assert row.spread["auroc"] == pytest.approx(np.std(aurocs, ddof=1))
+
+
+def test_a_model_of_several_modalities_is_also_asked_with_some_missing(compared: tuple[Path, Ablation]) -> None:
+    out, found = compared
+    rows = {row.name: row for row in found.rows}
+    assert rows["text"].given == {}
+    given = rows["image+text, concat"].given
+    assert set(given) == {"image", "text"}
+    for arm, values in given.items():
+        runs = [truth_and_answer(out / "cells" / f"image+text-concat-{seed}-run", arm) for seed in (0, 1)]
+        assert values["auroc"].value == pytest.approx(np.mean([roc_auc_score(y, p) for y, p in runs]))
+        assert values["brier"].value == pytest.approx(np.mean([brier_score_loss(y, p) for y, p in runs]))
+    assert "| image+text, concat | image | " in (out / "ablation.md").read_text()
 
 
 def test_a_difference_is_that_of_the_rows_and_the_reference_has_none(compared: tuple[Path, Ablation]) -> None:
