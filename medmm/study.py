@@ -160,6 +160,10 @@ class Recording:
         return len(self.samples) / self.rate
 
 
+UNBOUNDED = (-1e12, 1e12)
+"""Bounds of a tabular value for which none are stated."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """What one tabular value measures, and what is believable.
@@ -174,8 +178,8 @@ class Quantity:
 
     name: str
     unit: str
-    low: float = -1e12
-    high: float = 1e12
+    low: float = UNBOUNDED[0]
+    high: float = UNBOUNDED[1]
 
     def __post_init__(self) -> None:
         if not self.name or not -np.inf < self.low < self.high < np.inf:

@@ -33,6 +33,7 @@ from medmm.sources.jail import read_ahead
 from medmm.study import Study
 from medmm.table import write_csv
 from medmm.training.config import TrainConfig, checked
+from medmm.training.data import refuse_unbelievable
 from medmm.training.split import folds_of, split_cases
 from medmm.training.train import train
 from medmm.types import Modality, OnProgress, pattern_name
@@ -238,17 +239,17 @@ class _Bench:
         return found
 
     def _answers(self, fit: Fit, cases: Sequence[Case], asked: Sequence[Case]) -> Answers:
-        """Fitted on train and val, or on the other folds."""
+        """Fitted on train and val, or on the other folds; on cases whose values are believable, as models are."""
         plan = self.plan
         if plan.folds is None:
             sides = split_cases(cases, plan.config.fractions, plan.config.seed)
-            return fit([c for c in sides if c.split in ("train", "val")], asked)
+            return fit(refuse_unbelievable([c for c in sides if c.split in ("train", "val")])[0], asked)
         kept = [c for c in cases if c.split != "test"]
         numbers = folds_of(kept, plan.folds, plan.config.seed)
         fold = {c.study_id: int(f) for c, f in zip(kept, numbers, strict=True)}
         where = np.array([fold[c.study_id] for c in asked])
         parts = {
-            f: fit([c for c in kept if fold[c.study_id] != f], [c for c in asked if fold[c.study_id] == f])
+            f: fit(refuse_unbelievable([c for c in kept if fold[c.study_id] != f])[0], [c for c in asked if fold[c.study_id] == f])
             for f in np.unique(where)
         }
         order = np.argsort(np.concatenate([np.flatnonzero(where == f) for f in parts]))

@@ -138,7 +138,8 @@ class Task(Strict):
     def training_choices(self) -> dict[str, Any]:
         """What it says of how to train, as choices of `TrainConfig`; only those that were stated."""
         stated = {"labels_from": self.labels_from, "tabular": tuple(q.name for q in self.values),
-                  "units": {q.name: q.unit for q in self.values}}  # fmt: skip
+                  "units": {q.name: q.unit for q in self.values},
+                  "believable": {q.name: (q.low, q.high) for q in self.values}}  # fmt: skip
         return {name: value for name, value in stated.items() if value}
 
     @property

@@ -12,23 +12,34 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from medmm.device import Precision
 from medmm.encoders import ENCODERS
 from medmm.errors import TaskError
 from medmm.fusion import FUSIONS
 from medmm.sections import BEFORE_READING, SectionName
+from medmm.study import Quantity
 from medmm.tasks import FurtherTask
 from medmm.training.adapters import Peft
 from medmm.training.adversarial import Attack
 from medmm.transforms.augment.choice import Augmentation
 from medmm.types import MODALITIES, Modality
 
+
+def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not bounds[0] < bounds[1]:
+        msg = "the first must be below the second"
+        raise ValueError(msg)
+    return bounds
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Bounds = Annotated[tuple[Finite, Finite], AfterValidator(_in_order)]
 
 
 _MAX_BYTES = 1 << 16
@@ -57,6 +68,7 @@ class TrainConfig:
         modalities: What the model may read; it reads those of them that the training cases have.
         tabular: Columns of the cohort that are tabular values.
         units: Unit of a column of numbers, where there is one.
+        believable: Least and largest believable value of a column of numbers; a study with another is refused.
         tasks: Further tasks learned beside the labels, each with a column of the cohort, a kind and labels.
         task_weights: `fixed` weights of their losses, or `uncertainty` to learn them.
         images: Most images of one study that are read.
@@ -121,6 +133,7 @@ class TrainConfig:
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = MODALITIES
     tabular: tuple[str, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
+    believable: dict[str, Bounds] = field(default_factory=dict)
     tasks: tuple[FurtherTask, ...] = ()
     task_weights: Literal["fixed", "uncertainty"] = "fixed"
     images: Annotated[int, Field(ge=1)] = 4
@@ -167,6 +180,11 @@ class TrainConfig:
     compile: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
     split_seed: Annotated[int, Field(ge=0)] | None = None
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """Columns of numbers with believable bounds."""
+        return tuple(Quantity(name, self.units.get(name, ""), *bounds) for name, bounds in self.believable.items())
 
     @property
     def division_seed(self) -> int:

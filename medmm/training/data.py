@@ -13,7 +13,7 @@ import numpy as np
 from medmm.disk import replace_bytes
 from medmm.encoders import ENCODERS
 from medmm.encoders.text import read_pretrained
-from medmm.errors import CohortError, MedmmError
+from medmm.errors import CohortError, MedmmError, ValuesError
 from medmm.geometry import Grid
 from medmm.sources.cohort import Case
 from medmm.sources.jail import read_ahead
@@ -56,11 +56,25 @@ def plan_preprocessing(cases: Sequence[Case], config: TrainConfig, on_progress: 
         features: Any = getattr(ENCODERS["audio"].get(config.audio_encoder), "features", "mel")
         plan["audio"] = AudioRecipe(features, seconds=config.audio_seconds)
     if "tabular" in config.modalities and config.tabular:
-        plan["tabular"] = plan_table({name: [c.columns[name] for c in cases] for name in config.tabular}, config.units)
+        columns = {name: [c.columns[name] for c in cases] for name in config.tabular}
+        plan["tabular"] = plan_table(columns, config.units, config.believable)
     if not any(plan.values()):
         msg = f"Expected training cases with {' or '.join(config.modalities)}; none could be read. Check the paths."
         raise CohortError(msg)
     return Preprocessor(**plan)
+
+
+def refuse_unbelievable(cases: Sequence[Case]) -> tuple[list[Case], list[Failure]]:
+    """Cases whose tabular values are numbers within their bounds, and what is wrong with the others."""
+    kept: list[Case] = []
+    failures: list[Failure] = []
+    for case in cases:
+        try:
+            case.read_values()
+            kept.append(case)
+        except ValuesError as error:
+            failures.append(Failure(case.study_id, error.code, error.message))
+    return kept, failures
 
 
 class CachedSamples(Sequence[Sample]):

@@ -23,12 +23,12 @@ from medmm.model import ModelConfig, MultimodalClassifier
 from medmm.model_folder import save_model_folder
 from medmm.pretrained.folder import Pretrained, load_pretrained
 from medmm.sources.cohort import Case, Cohort, read_cohort
-from medmm.study import Category
+from medmm.study import Category, Quantity
 from medmm.table import write_csv
 from medmm.tasks import FurtherTask, plan_tasks
 from medmm.training.calibrate import Heldout, fit_decisions, heldout_logits, write_predictions
 from medmm.training.config import TrainConfig, checked
-from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
+from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing, refuse_unbelievable
 from medmm.training.fit import Examples, fit
 from medmm.training.processes import Together
 from medmm.training.run import RunResult, claim_run, name_of_cache, read_failures, require_chosen, side_of
@@ -183,12 +183,14 @@ class _Run:
     def _read(
         self, plan_from: Sequence[Case], cases: Sequence[Case]
     ) -> tuple[Preprocessor, list[Case], CachedSamples, list[Failure]]:
+        plan_from, (cases, refused) = refuse_unbelievable(plan_from)[0], refuse_unbelievable(cases)
         preprocessor = plan_preprocessing(plan_from, self.config, self.on_progress)
         self.tasks = plan_tasks(self.config.tasks, [c.columns for c in plan_from])
         if self.pretrained is not None:
             preprocessor = self.pretrained.reading(preprocessor)
         cache = self.cache / name_of_cache(preprocessor, cases)
-        index, samples, failures = cache_samples(cases, preprocessor, cache, self.on_progress)
+        index, samples, unread = cache_samples(cases, preprocessor, cache, self.on_progress)
+        failures = [*refused, *unread]
         write_csv(self.out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
         return preprocessor, [cases[i] for i in index], samples, failures
 
@@ -293,10 +295,10 @@ class _Run:
         return scan
 
 
-def _columns(config: TrainConfig, teacher: Teacher | None) -> tuple[Category, ...]:
-    """Tabular columns that the model or its teacher reads."""
-    own = tuple(Category(name, ()) for name in config.tabular)
-    return own + tuple(c for c in (teacher.columns if teacher else ()) if c.name not in config.tabular)
+def _columns(config: TrainConfig, teacher: Teacher | None) -> tuple[Quantity | Category, ...]:
+    """Tabular columns that have bounds, or that the model or its teacher reads."""
+    own = tuple(Category(name, ()) for name in config.tabular if name not in config.believable)
+    return (*config.quantities, *own, *(c for c in (teacher.columns if teacher else ()) if c.name not in config.tabular))
 
 
 def _examples(samples: CachedSamples, cases: Sequence[Case], rows: Any, tasks: Sequence[FurtherTask]) -> Examples:

@@ -12,7 +12,7 @@ import torch
 from pydantic import ConfigDict
 
 from medmm.errors import CohortError
-from medmm.study import Category, Notice, Quantity, Study, read_number
+from medmm.study import UNBOUNDED, Category, Notice, Quantity, Study, read_number
 from medmm.types import FloatArray
 
 _MOST_CATEGORIES = 64
@@ -28,6 +28,7 @@ class NumberColumn:
         low, high: Smallest and largest; what lies outside is read as the nearest of them.
         mean, sd: For standardising; sd is 1 where all were alike.
         log: Whether log(1 + value) is standardised instead, as for volumes and concentrations that few patients have much of.
+        believable: Least and largest believable value; what lies outside is refused.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -39,6 +40,7 @@ class NumberColumn:
     mean: float
     sd: float
     log: bool = False
+    believable: tuple[float, float] = UNBOUNDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class TableRecipe:
     @property
     def fields(self) -> tuple[Quantity | Category, ...]:
         """What to ask of a patient, for forms and tables."""
-        asked = [Quantity(c.name, c.unit) for c in self.numbers]
+        asked = [Quantity(c.name, c.unit, *c.believable) for c in self.numbers]
         return (*asked, *(Category(c.name, c.words) for c in self.categories))
 
     def about(self) -> list[dict[str, Any]]:
@@ -102,7 +104,9 @@ class TableRecipe:
         return torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows])
 
 
-def plan_table(columns: Mapping[str, Sequence[str]], units: Mapping[str, str]) -> TableRecipe:
+def plan_table(
+    columns: Mapping[str, Sequence[str]], units: Mapping[str, str], believable: Mapping[str, tuple[float, float]] | None = None
+) -> TableRecipe:
     """Learn ranges, means and words of named columns from the training rows.
 
     A column of numbers is a quantity, any other a category of at most 64 words.
@@ -110,6 +114,7 @@ def plan_table(columns: Mapping[str, Sequence[str]], units: Mapping[str, str]) -
     Args:
         columns: Name to the cells of all rows, empty where missing.
         units: Name to unit, where one is stated.
+        believable: Name to least and largest believable value, where these are stated.
 
     Raises:
         CohortError: If a column is empty, or text that is no category.
@@ -123,7 +128,7 @@ def plan_table(columns: Mapping[str, Sequence[str]], units: Mapping[str, str]) -
             raise CohortError(msg)
         values = _as_numbers(filled)
         if values is not None:
-            numbers.append(_number_column(name, units.get(name, ""), values))
+            numbers.append(_number_column(name, units.get(name, ""), values, (believable or {}).get(name, UNBOUNDED)))
             continue
         words = Counter(filled)
         if len(words) > _MOST_CATEGORIES:
@@ -133,11 +138,11 @@ def plan_table(columns: Mapping[str, Sequence[str]], units: Mapping[str, str]) -
     return TableRecipe(tuple(numbers), tuple(categories))
 
 
-def _number_column(name: str, unit: str, values: FloatArray) -> NumberColumn:
+def _number_column(name: str, unit: str, values: FloatArray, believable: tuple[float, float]) -> NumberColumn:
     low, high = float(values.min()), float(values.max())
     log = low >= 0 and _skewness(values) > _SKEWED
     measured = np.log1p(values) if log else values
-    return NumberColumn(name, unit, low, high, float(measured.mean()), float(measured.std()) or 1.0, log)
+    return NumberColumn(name, unit, low, high, float(measured.mean()), float(measured.std()) or 1.0, log, believable)
 
 
 def _skewness(values: FloatArray) -> float:
