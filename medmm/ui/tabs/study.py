@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -13,13 +11,12 @@ import gradio as gr
 from medmm.errors import MedmmError
 from medmm.settings import LIMITS
 from medmm.sources.dicom.repair import REPAIRS
-from medmm.ui import answer_views, study_views, views
+from medmm.ui import study_views, views
 from medmm.ui.blocks import HIDDEN, STATIC
 from medmm.ui.boxes import upload_box
-from medmm.ui.jobs import watched
 from medmm.ui.page import Page
 from medmm.ui.speech import label, language
-from medmm.ui.tabs import beside, dictation, values
+from medmm.ui.tabs import asking, beside, dictation, values
 from medmm.ui.words import say, viewer_words
 
 _HELD = 1800  # seconds that the server remembers what a visitor last saw
@@ -51,7 +48,6 @@ class _Parts:
     seen: gr.State
     beside: gr.HTML
     inspection: gr.State
-    base: gr.State
 
     @property
     def opened(self) -> list[Any]:
@@ -72,7 +68,11 @@ def build(page: Page, blocks: gr.Blocks) -> None:
             parts = _inputs(page, viewer, facts)
     _wire_opening(page, parts)
     _wire_note(page, parts, blocks)
-    _wire_asking(page, parts)
+    asking.build(
+        page,
+        asking.Form(parts.token, parts.note, parts.model, parts.heard, parts.cells, parts.run, parts.stop, parts.answer),
+        _HELD,
+    )
     gr.on([blocks.load, parts.model.change], _describe(page), parts.model, parts.about, api_name="describe", **_QUICK)
 
 
@@ -106,7 +106,7 @@ def _inputs(page: Page, viewer: gr.HTML, facts: gr.HTML) -> _Parts:
     return _Parts(
         viewer, facts, verdict, series, repairs, repair, uploads, examples, note, note_facts, model, about, run, stop,
         answer=gr.HTML(elem_id="answer"), heard=heard, cells=cells, token=token, seen=seen, beside=told,
-        inspection=gr.State(None, time_to_live=_HELD), base=gr.State(None, time_to_live=_HELD),
+        inspection=gr.State(None, time_to_live=_HELD),
     )  # fmt: skip
 
 
@@ -205,74 +205,6 @@ def _wire_note(page: Page, parts: _Parts, blocks: gr.Blocks) -> None:
 
     events = [blocks.load, parts.note.change, parts.model.change]
     gr.on(events, explain, [parts.note, parts.model], parts.note_facts, trigger_mode="always_last", api_name="note", **_QUICK)
-
-
-def _wire_asking(page: Page, parts: _Parts) -> None:
-    with gr.Accordion(label("what_if"), visible=False, elem_id="what-if") as what_if:
-        with gr.Row():
-            scan = gr.Checkbox(value=True, label=label("use_image"), elem_id="use-image", min_width=120)
-            words = gr.Checkbox(value=True, label=label("use_text"), elem_id="use-text", min_width=120)
-        edited = gr.Textbox(label=label("edited_note"), lines=3, max_lines=8, max_length=LIMITS.note_chars, elem_id="edited-note")
-        moved = gr.HTML(elem_id="moved")
-
-    async def run(
-        token: str, note: str | None, model: str, heard: dictation.Heard | None, cells: values.Cells | None, request: gr.Request
-    ) -> AsyncIterator[Any]:
-        spoken, session = language(request), str(request.session_hash)
-        busy = (gr.update(interactive=False), gr.update(interactive=True))
-        idle = (gr.update(interactive=True), gr.update(interactive=False))
-        page.jobs.cancel(session)  # an answer that this visitor no longer waits for
-        kept: tuple[Any, ...] = (gr.skip(),) * 6
-        try:
-            typed = values.only_of(await asyncio.to_thread(page.about, model), cells)
-            sure = dictation.confidence_of(note, heard)
-            spoke = dictation.recording_of(heard)
-            job = page.ask(token, note, model, session, confidence=sure, values=typed, recording=spoke)
-            async for told in watched(job, partial(page.progress, job, spoken)):
-                yield (told, *busy, *kept)
-            prediction = job.result()
-            html = await asyncio.to_thread(page.answer, prediction, model, spoken)
-        except MedmmError as error:
-            yield (views.failure(error.code, error.message, spoken), *idle, None, gr.update(visible=False), *kept[2:])
-            return
-        used = [name in prediction["modalities"] for name in ("image", "text")]
-        base = {"answer": prediction, "asked": [*used, note or "", typed]}
-        yield (html, *idle, base, gr.update(visible=True), *used, note or "", "")
-
-    async def what_would_change(
-        base: dict[str, Any] | None, use_scan: bool, use_note: bool, note: str | None, token: str, model: str,
-        heard: dictation.Heard | None, cells: values.Cells | None, request: gr.Request,
-    ) -> AsyncIterator[str]:  # fmt: skip
-        spoken, session = language(request), str(request.session_hash)
-        if base is None:
-            yield f'<p class="mm-muted">{say(spoken, "ask_first")}</p>'
-            return
-        try:
-            typed = values.only_of(await asyncio.to_thread(page.about, model), cells)
-            if base["asked"] == [use_scan, use_note, note or "", typed]:
-                yield ""
-                return
-            sure = dictation.confidence_of(note, heard)
-            more: dict[str, Any] = {"confidence": sure, "values": typed, "recording": dictation.recording_of(heard)}
-            job = page.ask(token if use_scan else "", note if use_note else "", model, session, **more)
-            async for told in watched(job, partial(page.progress, job, spoken)):
-                yield told
-            yield answer_views.compared(base["answer"], job.result(), spoken)
-        except MedmmError as error:
-            yield views.failure(error.code, error.message, spoken)
-
-    def stop(request: gr.Request) -> None:
-        page.jobs.cancel(str(request.session_hash))
-
-    line: dict[str, Any] = {"concurrency_limit": 16, **_QUICK}  # the line is ours: it can be watched and left
-    written = [parts.answer, parts.run, parts.stop, parts.base, what_if, scan, words, edited, moved]
-    parts.run.click(run, [parts.token, parts.note, parts.model, parts.heard, parts.cells], written, api_name="answer", **line)
-    parts.stop.click(stop, None, None, queue=False, api_name="stop", **_QUICK)
-    asked = [parts.base, scan, words, edited, parts.token, parts.model, parts.heard, parts.cells]
-    gr.on(
-        [scan.input, words.input, edited.change], what_would_change, asked, moved,
-        trigger_mode="always_last", api_name="what_if", **line,
-    )  # fmt: skip
 
 
 def _describe(page: Page) -> Callable[..., str]:
