@@ -18,6 +18,7 @@ from medmm.cli import (
     eval_run,
     eval_score,
     eval_store,
+    measure,
     models,
     pacs,
     pretrain,
@@ -33,7 +34,7 @@ from medmm.errors import MedmmError
 
 __all__ = [
     "ablate", "app", "cohort", "compress", "dictation", "distill", "eval_report", "eval_run", "eval_score", "eval_store",
-    "main", "models", "pacs", "pretrain", "privacy", "space", "study", "transfer", "tune",
+    "main", "measure", "models", "pacs", "pretrain", "privacy", "space", "study", "transfer", "tune",
 ]  # fmt: skip
 
 

@@ -31,12 +31,12 @@ class Mask:
     labels: tuple[int, ...]
 
 
-def read_mask(path: str | os.PathLike[str], grid: Grid) -> Mask:
+def read_mask(path: str | os.PathLike[str], grid: Grid | None = None) -> Mask:
     """Read a NIfTI file of whole numbers.
 
     Args:
         path: The file.
-        grid: Of the study; the mask's voxels must be the study's, in whichever order its axes run.
+        grid: Of the study; the mask's voxels must be the study's, in whichever order its axes run. None to take it where it lies.
 
     Raises:
         MaskError: If it is no such file, holds no label or too many, or lies elsewhere.
@@ -48,7 +48,8 @@ def read_mask(path: str | os.PathLike[str], grid: Grid) -> Mask:
         raise MaskError(msg)
     (volume,) = study.volumes
     array, affine = reorient(volume.array, volume.grid.affine)
-    _refuse_elsewhere(volume.grid, grid)
+    if grid is not None:
+        _refuse_elsewhere(volume.grid, grid)
     found = np.unique(array)
     labels = found[found != 0]
     if array.dtype != np.int16 or not 0 < len(labels) <= _MOST_LABELS or labels[0] < 0:
