@@ -61,9 +61,12 @@ def _rarity(full: Arm) -> list[str]:
 
 
 def _resampled(full: Arm, task: Task) -> list[str]:
+    drawn = task.intervals.cluster
+    if drawn not in ("patient", "row"):
+        return [f"Intervals resample whole values of {drawn}, not samples."]
     if full.patients == full.n:
         return []
-    if task.intervals.cluster == "row":
+    if drawn == "row":
         return [
             f"WARNING: {full.n} samples of {full.patients} patients were resampled as if they were independent. "
             "Samples of a patient are alike, so these intervals are too narrow; state intervals.cluster: patient."

@@ -81,7 +81,8 @@ class IntervalPolicy(Strict):
         method: Of turning replicates into an interval.
         replicates, dear_replicates: Draws; the latter for metrics that are slow to compute.
         seed, level: Of the draws, of the interval.
-        cluster: What is drawn; `row` is right only if every patient has one sample.
+        cluster: What is drawn: `patient`, `row`, which is right only if every patient has one sample, or the column whose equal
+            values are drawn together, such as a picture that several samples ask about.
         strata: Column within whose values patients are drawn, or `label`; empty for none.
     """
 
@@ -90,7 +91,7 @@ class IntervalPolicy(Strict):
     dear_replicates: int = Field(default=200, ge=50, le=100_000)
     seed: int = 0
     level: float = Field(default=0.95, gt=0.5, lt=1)
-    cluster: Literal["patient", "row"] = "patient"
+    cluster: str = Field(default="patient", min_length=1)
     strata: str = ""
 
 

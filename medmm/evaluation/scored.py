@@ -105,8 +105,18 @@ def strata_of(rows: Iterable[Record], place: Mapping[str, int], task: Task) -> I
 
 
 def drawn_as(record: Record, task: Task) -> str:
-    """Whom a bootstrap draws when it draws this row."""
-    return record.sample_id if task.intervals.cluster == "row" else record.patient_id
+    """Whom a bootstrap draws when it draws this row.
+
+    Raises:
+        TaskError: If the task draws by a column and the row has nothing there.
+    """
+    by = task.intervals.cluster
+    if by in ("patient", "row"):
+        return record.patient_id if by == "patient" else record.sample_id
+    if not record.columns.get(by):
+        msg = f"Expected the cluster column {by!r} filled in for every scored sample; it is not. State another or fill it in."
+        raise TaskError(msg)
+    return record.columns[by]
 
 
 def of_split(records: Sequence[Record], split: str) -> list[Record]:

@@ -71,7 +71,7 @@ class Ablation(_Strict):
     Attributes:
         medmm, disclaimer: Version, and what no result may be used for.
         task, cohort_sha256, split: What was measured; `out-of-fold` when folds were used.
-        n, patients: Samples that every row answered, and whose they are.
+        n, patients: Samples that every row answered, and of how many patients, or of how many of what intervals resample.
         intervals: How intervals were made.
         reference: Row the differences are from: the best single modality in `endpoint`.
         endpoint: Metric that chose it.
@@ -100,14 +100,15 @@ def render_ablation(ablation: Ablation) -> str:
         ablation: Content of `ablation.json`.
     """
     names = list(ablation.rows[0].metrics)
+    drawn = ablation.intervals.method.partition(" bootstrap")[0] + "s"
     head = ["row", *names, f"{ablation.endpoint} minus {ablation.reference}", "p", "parameters", "ms a study"]
     lines = [f"| {' | '.join(map(escape, head))} |", "|" + " --- |" * len(head)]
     lines += [f"| {' | '.join(_cells(row, names, ablation.endpoint))} |" for row in _ranked(ablation)]
     notes = "".join(f"- {escape(note)}\n" for note in ablation.notes)
     return (
         f"# {escape(ablation.task)}: what is worth having\n\n{ablation.disclaimer}\n\n"
-        f"{ablation.n} samples of {ablation.patients} patients, {escape(ablation.split)}. Means over seeds; "
-        f"{ablation.intervals.level:.0%} intervals resample patients. p values are corrected for the number of rows (Holm); "
+        f"{ablation.n} samples of {ablation.patients} {escape(drawn)}, {escape(ablation.split)}. Means over seeds; "
+        f"{ablation.intervals.level:.0%} intervals resample {escape(drawn)}. p values are corrected for the number of rows (Holm); "
         f"a difference is in bold where it is shown.\n\n" + "\n".join(lines) + f"\n\n{_render_given(ablation, names)}{notes}"
     )
 

@@ -96,3 +96,21 @@ def test_strata_must_be_those_of_patients() -> None:
     fine = records(lambda i: {"site": "ab"[i // 2 % 2]})
     assert results(fine, "site").intervals.strata == "site"
     assert results(tuple(replace(r, columns={"site": "a"}) for r in fine), "site").arms[0].metrics["brier"].value is not None
+
+
+def test_samples_of_one_picture_are_drawn_together() -> None:
+    """Against the interval of the same samples when the picture is the patient."""
+    shown = records(lambda i: {"picture": f"p{i // 4}"})
+
+    def measured(rows, cluster):
+        task = Task(name="t", intervals={"replicates": 200, "cluster": cluster}, metrics=["brier"])
+        return score(Predictions("binary", ("no", "yes"), rows, {}), task)
+
+    found = measured(shown, "picture")
+    as_patients = measured(tuple(replace(r, patient_id=r.columns["picture"]) for r in shown), "patient")
+    by, peer, narrower = (r.arms[0].metrics["brier"] for r in (found, as_patients, measured(shown, "row")))
+    assert (by.low, by.high) == (peer.low, peer.high) != (narrower.low, narrower.high)
+    assert found.intervals.method == "picture bootstrap, percentile"
+    assert "Intervals resample whole values of picture, not samples." in found.notes
+    with pytest.raises(TaskError, match="cluster column 'scanner'"):
+        measured(shown, "scanner")
