@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from medmm.report.ablation import Ablation, draw_ablation, render_ablation
+from medmm.report.ablation import Ablation, AblationRow, draw_ablation, render_ablation
+from medmm.results import Value
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "eval" / "results" / "ablations").glob("*.json"))
+ASKED = ("accuracy", "auroc", "f1_macro", "brier")
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
@@ -43,8 +46,40 @@ def test_the_figure_brings_its_own_colours(path: Path) -> None:
     ],
 )
 def test_the_document_quotes_the_committed_numbers(name: str, row: str, label: str) -> None:
+    found = rows_of(name)[row].metrics
+    assert f"| {label} | {quoted([found[metric] for metric in ('auroc', 'f1[CanAT]', 'brier')])} |" in document()
+
+
+@pytest.mark.parametrize("name", [path.stem for path in COMMITTED if path.stem.startswith("vqarad")])
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        ("image+text, cross_attention", "picture and question, network"),
+        ("text", "question alone, network"),
+        ("logistic regression, words of the note", "question alone, words counted, logistic regression"),
+        ("prevalence", "class frequencies"),
+    ],
+)
+def test_the_document_quotes_what_questions_about_pictures_came_to(name: str, row: str, label: str) -> None:
+    found = rows_of(name)[row].metrics
+    assert f"| {label} | {quoted([found[metric] for metric in ASKED])} |" in document()
+
+
+@pytest.mark.parametrize("name", [path.stem for path in COMMITTED if path.stem.startswith("vqarad")])
+def test_the_document_quotes_what_the_picture_adds_to_the_question(name: str) -> None:
+    moved = rows_of(name)["image+text, cross_attention"].differences
+    line = f"| picture and question minus question alone | {quoted([moved[metric].value for metric in ASKED])} |"
+    assert line in document()
+
+
+def rows_of(name: str) -> dict[str, AblationRow]:
     (path,) = (path for path in COMMITTED if path.stem == name)
-    (found,) = (r for r in Ablation.model_validate_json(path.read_text(encoding="utf-8")).rows if r.name == row)
-    cells = [found.metrics[metric] for metric in ("auroc", "f1[CanAT]", "brier")]
-    quoted = " | ".join(f"{c.value:.3f} ({c.low:.3f} to {c.high:.3f})" for c in cells)
-    assert f"| {label} | {quoted} |" in (ROOT / "eval" / "README.md").read_text(encoding="utf-8")
+    return {row.name: row for row in Ablation.model_validate_json(path.read_text(encoding="utf-8")).rows}
+
+
+def quoted(values: Sequence[Value]) -> str:
+    return " | ".join(f"{v.value:.3f} ({v.low:.3f} to {v.high:.3f})" for v in values)
+
+
+def document() -> str:
+    return (ROOT / "eval" / "README.md").read_text(encoding="utf-8")
