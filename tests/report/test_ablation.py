@@ -40,9 +40,10 @@ def test_the_figure_brings_its_own_colours(path: Path) -> None:
         ("knight-columns", "logistic regression, columns", "columns, logistic regression"),
         ("knight-columns", "best single column", "best single column"),
         ("knight-columns", "prevalence", "class frequencies"),
-        ("knight-volumes", "tabular", "columns and volumes, network"),
-        ("knight-volumes", "text+tabular, late", "note, columns and volumes, `late`"),
-        ("knight-volumes", "logistic regression, columns", "columns and volumes, logistic regression"),
+        ("knight-masks", "tabular", "columns and masks, network"),
+        ("knight-masks", "text+tabular, late", "note, columns and masks, `late`"),
+        ("knight-masks", "logistic regression, columns", "columns and masks, logistic regression"),
+        ("knight-masks", "best single column", "best single column with masks, the tumour's diameter"),
     ],
 )
 def test_the_document_quotes_the_committed_numbers(name: str, row: str, label: str) -> None:
