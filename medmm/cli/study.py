@@ -23,7 +23,7 @@ from medmm.cli.apps import (
 from medmm.cli.choices import WithChoices
 from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress
 from medmm.cli.dictation import dictated
-from medmm.errors import InputError
+from medmm.errors import CohortError, InputError
 from medmm.prediction import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -217,21 +217,36 @@ def say_trained(result: RunResult) -> None:
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     n: Annotated[int, typer.Option("--n", min=20, help="Patients.")] = 600,
+    kind: Annotated[
+        Literal["chest", "pictures"], typer.Option(help="CT of the chest, two classes; or pictures of lesions, five classes.")
+    ] = "chest",
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    image_format: Annotated[Literal["dicom", "zip", "nifti"], typer.Option("--format")] = "dicom",
-    matrix: Annotated[int, typer.Option(help="Pixels along each side of a slice.")] = 96,
-    table: Annotated[str | None, typer.Option(help="P(positive | image, text) as p00,p01,p10,p11.")] = None,
+    image_format: Annotated[
+        Literal["dicom", "zip", "nifti"] | None, typer.Option("--format", help="Of chests; dicom by default.")
+    ] = None,
+    matrix: Annotated[int, typer.Option(help="Pixels along each side of a slice or picture.")] = 96,
+    table: Annotated[str | None, typer.Option(help="Of chests: P(positive | image, text) as p00,p01,p10,p11.")] = None,
     dictate: Annotated[
-        Literal["wav", "flac"] | None, typer.Option(help="Also have the notes spoken (column audio); needs espeak-ng.")
+        Literal["wav", "flac"] | None, typer.Option(help="Chests: also have the notes spoken (column audio); needs espeak-ng.")
     ] = None,
 ) -> None:
     """Write a synthetic cohort whose true posterior is known."""
     from medmm.sources.phantom import make_phantom
+    from medmm.sources.phantom.pictures import make_pictures
     from medmm.sources.phantom.truth import Table
 
-    law = Table.from_text(table) if table else Table()
+    if kind == "pictures" and (image_format or table or dictate):
+        msg = "Expected --kind pictures without --format, --table and --dictate, which are of chests; leave them out."
+        raise CohortError(msg)
     with progress() as on_progress:
+
+        def told(done: int, total: int) -> None:
+            on_progress("drawing patients", done, total)
+
+        if kind == "pictures":
+            make_pictures(out, n, seed=seed, side=matrix, on_progress=told)
+            return
         make_phantom(
-            out, n, seed=seed, table=law, image_format=image_format, matrix=matrix, dictate=dictate,
-            on_progress=lambda done, total: on_progress("drawing patients", done, total),
+            out, n, seed=seed, table=Table.from_text(table) if table else None, image_format=image_format or "dicom",
+            matrix=matrix, dictate=dictate, on_progress=told,
         )  # fmt: skip

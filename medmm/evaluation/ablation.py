@@ -38,7 +38,7 @@ from medmm.training.split import folds_of, split_cases
 from medmm.training.train import train
 from medmm.types import Modality, OnProgress, pattern_name
 
-_METRICS = ("f1_macro", "auroc", "brier", "ece[equal_mass,10]")
+_METRICS = ("f1_macro", "auroc", "auroc_macro", "brier", "ece[equal_mass,10]", "ece_macro[equal_mass,10]")  # those that apply
 _TIMED = 5  # studies whose network time is measured
 
 
@@ -168,7 +168,8 @@ class _Bench:
         scored = {row: [Scored.of(p, self.task) for p in runs] for row, runs in answered.items()}
         sides = on_common_samples({row: [s.sides[0] for s in runs] for row, runs in scored.items()}, self.task)
         any_scored, first = next(iter(scored.values()))[0], next(iter(sides.values()))[0]
-        metrics = metrics_of(first.scores, self.task.metrics or _METRICS)
+        wanted = self.task.metrics
+        metrics = metrics_of(first.scores, wanted) if wanted else [m for m in metrics_of(first.scores) if m.name in _METRICS]
         beside = self._baseline_sides(first, any_scored)
         with threadpool_limits(limits=1, user_api="blas"):
             place = {name: i for i, name in enumerate(sorted({drawn_as(r, self.task) for r in first.rows}))}

@@ -81,6 +81,7 @@ def pretrain(
     config: TrainConfig | None = None,
     *,
     device: str = "auto",
+    cache: Path | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> RunResult:
     """Pretrain encoders on a cohort; labels are not looked at.
@@ -95,6 +96,7 @@ def pretrain(
         aims: What is minimised.
         config: What is read, with which encoders, and the optimisation; what concerns labels, fusion and heads is not used.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        cache: Folder for prepared images that several runs share and nobody removes; else one within the run, while it lasts.
         on_progress: Told how far each step is.
 
     Raises:
@@ -112,7 +114,7 @@ def pretrain(
     choices = {"medmm": medmm.__version__, "cohort": table.digest, "aims": asdict(aims), "config": config.to_dict()}
     computing_on = choose_device(device)
     together = Together(computing_on)
-    out, config = together.folder(out), together.quiet(config)
+    out, config, cache = together.folder(out), together.quiet(config), cache if together.index == 0 else None
     claim_run(out, "pretrain.json", choices)
     if together.from_first((out / MANIFEST).exists):
         return RunResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
@@ -120,7 +122,8 @@ def pretrain(
     seen = [c for c in cases if c.split in ("train", "val")]
     preprocessor = plan_preprocessing([c for c in seen if c.split == "train"], config, on_progress)
     _refuse_unread(aims, preprocessor)
-    index, samples, failures = cache_samples(seen, preprocessor, out / "cache" / name_of_cache(preprocessor, seen), on_progress)
+    folder = (cache or out / "cache") / name_of_cache(preprocessor, seen)
+    index, samples, failures = cache_samples(seen, preprocessor, folder, on_progress)
     kept = [seen[i] for i in index]
     write_csv(out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
     write_csv(out / "split.csv", ["study_id", "patient_id", "split"],

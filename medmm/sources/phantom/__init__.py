@@ -12,16 +12,16 @@ import numpy as np
 
 from medmm.errors import CohortError
 from medmm.sources.phantom.anatomy import Chest, draw_chest
+from medmm.sources.phantom.design import SPLITS, apportion, refuse_used
 from medmm.sources.phantom.note import write_note
 from medmm.sources.phantom.truth import ARMS, Table
 from medmm.sources.phantom.voice import AudioFormat, Speaker
 from medmm.sources.phantom.write import write_dicom, write_nifti, write_zip
-from medmm.types import AnyArray, pattern_name
+from medmm.types import pattern_name
 
 Format = Literal["dicom", "zip", "nifti"]
 
 LABELS = ("negative", "positive")
-SPLITS = {"train": 0.6, "val": 0.15, "test": 0.25}
 _WRITERS: dict[str, Callable[[Chest, Path, str], Path]] = {"dicom": write_dicom, "zip": write_zip, "nifti": write_nifti}
 _MATRIX = (48, 512)
 
@@ -68,9 +68,7 @@ def make_phantom(
             f"got n={n}, matrix={matrix}, format={image_format}."
         )
         raise CohortError(msg)
-    if any((out / part).exists() for part in ("cohort.csv", "images", "masks", "audio")):
-        msg = "Expected a folder without a cohort; there is one already, perhaps unfinished. Give another folder or delete it."
-        raise CohortError(msg)
+    refuse_used(out)
     speaker = Speaker(dictate) if dictate else None
     design = _design(n, law, np.random.default_rng([seed, 0]))
     (out / "images").mkdir(parents=True)
@@ -99,8 +97,8 @@ def make_phantom(
 
 def _design(n: int, law: Table, rng: np.random.Generator) -> list[tuple[str, int, int, int]]:
     """(split, image finding, text finding, label) of every patient, in random order."""
-    sizes = _apportion(n, np.array(list(SPLITS.values())), rng)
-    cells = np.stack([_apportion(int(size), law.cells.ravel(), rng).reshape(2, 2) for size in sizes])
+    sizes = apportion(n, np.array(list(SPLITS.values())), rng)
+    cells = np.stack([apportion(int(size), law.cells.ravel(), rng).reshape(2, 2) for size in sizes])
     design = []
     for image_finding in (0, 1):
         for text_finding in (0, 1):
@@ -120,16 +118,6 @@ def _positives(counts: list[int], p: float, rng: np.random.Generator) -> list[in
     total = int(sum(counts) * p + rng.random())
     later = [round(count * p) for count in counts[1:]]
     return [min(max(total - sum(later), 0), counts[0]), *later]
-
-
-def _apportion(total: int, shares: AnyArray, rng: np.random.Generator) -> AnyArray:
-    """Whole numbers that sum to `total`, nearest to `shares`; leftovers fall by chance."""
-    exact = total * shares / shares.sum()
-    whole: AnyArray = np.floor(exact).astype(int)
-    rest = exact - whole
-    if left := total - int(whole.sum()):
-        whole[rng.choice(len(shares), size=left, replace=False, p=rest / rest.sum())] += 1
-    return whole
 
 
 def _row(study_id: str, files: dict[str, str], split: str, truth: tuple[int, int, int], law: Table) -> dict[str, Any]:

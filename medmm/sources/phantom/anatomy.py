@@ -105,7 +105,7 @@ def _draw_ribs(hu: FloatArray, axes: _Axes, chest: tuple[float, float], rng: np.
 def _draw_lungs(hu: FloatArray, axes: _Axes, size: float, rng: np.random.Generator) -> _Lungs:
     radii = (rng.uniform(56, 64) * size, rng.uniform(76, 84) * size, rng.uniform(105, 120) * size)
     centres = tuple((side * 76 * size, 2 * size, 12 * size) for side in (-1.0, 1.0))
-    texture = _smooth_noise(hu.shape, rng, coarse=6) * 35
+    texture = smooth_noise(hu.shape, rng, coarse=6) * 35
     for centre in centres:
         cover = _ball(axes, centre, radii)
         hu += cover * (LUNG + texture - hu)
@@ -175,7 +175,8 @@ def _place(lungs: _Lungs, rng: np.random.Generator, reach: float) -> tuple[float
     return cx + outward * radii[0], cy + direction[1] * radii[1], cz + 0.25 * radii[2] + direction[2] * radii[2] * 0.8
 
 
-def _smooth_noise(shape: tuple[int, ...], rng: np.random.Generator, coarse: int) -> FloatArray:
+def smooth_noise(shape: tuple[int, ...], rng: np.random.Generator, coarse: int) -> FloatArray:
+    """Noise of unit variance at every `coarse`th voxel, linear between."""
     small = rng.normal(size=[max(2, n // coarse) for n in shape]).astype(np.float32)
     grown: FloatArray = zoom(small, [n / m for n, m in zip(shape, small.shape, strict=True)], order=1)
     return grown

@@ -70,29 +70,29 @@ def write_note(rng: np.random.Generator, *, finding: bool) -> str:
     ways = rng.permutation(len(_WAYS))[: rng.integers(2, len(_WAYS) + 1)]
     sentences = [_reason(rng), *(_WAYS[way](rng, finding) for way in ways)]
     for index in rng.choice(len(_OTHER), size=int(rng.integers(2, 5)), replace=False):
-        sentences.append(_fill(_pick(rng, _OTHER[index]), rng))
+        sentences.append(_fill(pick(rng, _OTHER[index]), rng))
     rng.shuffle(sentences)
-    opener = _pick(rng, _OPENERS).format(age=int(rng.integers(35, 88)), sex=_pick(rng, ("man", "woman")))
+    opener = pick(rng, _OPENERS).format(age=int(rng.integers(35, 88)), sex=pick(rng, ("man", "woman")))
     return " ".join([opener[0].upper() + opener[1:], *sentences])
 
 
 def _reason(rng: np.random.Generator) -> str:
-    return _pick(rng, _REASONS).format(weeks=int(rng.integers(2, 13)))
+    return pick(rng, _REASONS).format(weeks=int(rng.integers(2, 13)))
 
 
 def _marker(rng: np.random.Generator, finding: bool) -> str:
-    value = _log_uniform(rng, 8.0, 80.0) if finding else _log_uniform(rng, 0.5, 3.0)
-    return _pick(rng, _MARKER).format(value=f"{value:.1f}")
+    value = log_uniform(rng, 8.0, 80.0) if finding else log_uniform(rng, 0.5, 3.0)
+    return pick(rng, _MARKER).format(value=f"{value:.1f}")
 
 
 def _size(rng: np.random.Generator, finding: bool) -> str:
     centimetres = rng.uniform(5.5, 9.5) if finding else rng.uniform(0.8, 2.8)
     size = f"{centimetres:.1f} cm" if rng.random() < 0.5 else f"{centimetres * 10:.0f} mm"
-    return _pick(rng, _SIZE).format(size=size)
+    return pick(rng, _SIZE).format(size=size)
 
 
 def _loss(rng: np.random.Generator, finding: bool) -> str:
-    return _pick(rng, _LOSS if finding else _NO_LOSS)
+    return pick(rng, _LOSS if finding else _NO_LOSS)
 
 
 _WAYS = (_marker, _size, _loss)
@@ -111,9 +111,11 @@ def _fill(sentence: str, rng: np.random.Generator) -> str:
     )
 
 
-def _pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:
+def pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:
+    """One of several wordings."""
     return options[int(rng.integers(len(options)))]
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
