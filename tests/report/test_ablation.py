@@ -10,9 +10,11 @@ import pytest
 
 from medmm.report.ablation import Ablation, AblationRow, draw_ablation, render_ablation
 from medmm.results import Value
+from medmm.sources.phantom.truth import Table
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "eval" / "results" / "ablations").glob("*.json"))
+SUMS = ("late", "product_of_experts", "weighted", "weighted_per_class")
 ASKED = ("accuracy", "auroc", "f1_macro", "brier")
 
 
@@ -71,6 +73,26 @@ def test_the_document_quotes_what_the_picture_adds_to_the_question(name: str) ->
     moved = rows_of(name)["image+text, cross_attention"].differences
     line = f"| picture and question minus question alone | {quoted([moved[metric].value for metric in ASKED])} |"
     assert line in document()
+
+
+def test_how_far_each_fusion_came_on_the_phantom_follows_from_its_law() -> None:
+    law = Table.from_text("0.01,0.9,0.99,0.8")
+    assert "--table 0.01,0.9,0.99,0.8" in document()
+    limits = {name: law.limits(frozenset({name}))["auroc"] for name in ("image", "text")}
+    fused = [row for row in rows_of("phantom-joint").values() if row.fusion]
+    assert len(fused) == 11
+    for row in fused:
+        limit = (law.additive_limits() if row.fusion in SUMS else law.limits(frozenset({"image", "text"})))["auroc"]
+        whole = f"{quoted([row.metrics['auroc']])} | {limit:.3f} | {way(row.metrics['auroc'], limit):.2f}"
+        alone = [row.given[name]["auroc"] for name in limits]
+        given = " | ".join(f"{v.value:.3f} ({way(v, limit):.2f})" for v, limit in zip(alone, limits.values(), strict=True))
+        assert f"| `{row.fusion}` | {whole} | {given} |" in document()
+
+
+def way(auroc: Value, limit: float) -> float:
+    """Of the way from chance to the limit."""
+    assert auroc.value is not None
+    return (auroc.value - 0.5) / (limit - 0.5)
 
 
 def rows_of(name: str) -> dict[str, AblationRow]:
