@@ -52,8 +52,8 @@ def render_card(
     if learned:
         lines.append(f"Learned by the fusion: {', '.join(f'{key} {value:.3g}' for key, value in learned.items())}.")
     if model.tasks:
-        asked = ", ".join(f"{task.name} ({task.kind})" for task in model.tasks)
-        lines.append(f"It also answers, uncalibrated and unmeasured: {asked}.")
+        asked = (f"{task.name} ({task.kind}, {'calibrated' if task.slope else 'not calibrated'})" for task in model.tasks)
+        lines.append(f"It also answers: {', '.join(asked)}.")
     if model.image is not None:
         recipe = model.image.recipe
         size, spacing = " x ".join(str(n) for n in recipe.shape), " x ".join(f"{s:g}" for s in recipe.spacing)

@@ -61,7 +61,7 @@ class Predictor:
         on_step("network")
         answers = self.answers(sample)
         full = sample.modalities
-        tasks = self._further(sample)
+        tasks = self.further(sample)
         seconds = {"preprocess": prepared - start, "network": time.perf_counter() - prepared}
         single = {pattern_name(p): a for p, a in answers.items() if len(p) == 1 and p <= full}
         told = (
@@ -98,7 +98,10 @@ class Predictor:
         Returns:
             For each arm the pattern actually used and its answer.
         """
-        sample, _ = self.folder.preprocessor.prepare(study)
+        return self.arms_of(self.folder.preprocessor.prepare(study)[0], arms)
+
+    def arms_of(self, sample: Sample, arms: Iterable[frozenset[Modality]]) -> dict[frozenset[Modality], tuple[str, Answer]]:
+        """The same for a prepared sample."""
         logits = self._logits([sample])
         used = {arm: arm & sample.modalities for arm in arms}
         return {
@@ -131,7 +134,7 @@ class Predictor:
         return found
 
     @torch.no_grad()
-    def _further(self, sample: Sample) -> dict[str, dict[str, Any]]:
+    def further(self, sample: Sample) -> dict[str, dict[str, Any]]:
         """Answers to further tasks from everything the sample has."""
         model = self.folder.model
         if not model.config.tasks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +39,7 @@ class Prediction:
         notices: What the reader should know.
         seconds: Time of each step.
         text_used: The part of the note that the model read, None when it read none.
-        tasks: Answers to further tasks by name; probabilities, or a value, that nothing has calibrated.
+        tasks: Answers to further tasks by name: probabilities, or a value, and whether a calibration was applied.
     """
 
     pattern: str
@@ -81,6 +82,15 @@ class Prediction:
         cut = any(n.code in ("W_NOTE_CUT", "W_NOTE_LONG") for n in self.notices)
         read = {"characters_used": len(self.text_used or ""), "cut": cut}
         return {**self.study["note"], **read, **({"text_used": self.text_used} if with_text else {})}
+
+
+def task_cells(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Answers to further tasks as cells of a table: `task__<name>__<label>` probabilities, or `task__<name>` a value."""
+    cells: dict[str, str] = {}
+    for name, said in tasks.items():
+        cells |= {f"task__{name}": repr(said["value"])} if "value" in said else {}
+        cells |= {f"task__{name}__{label}": repr(p) for label, p in said.get("probabilities", {}).items()}
+    return cells
 
 
 DISCLAIMER = "Research use only. Not a medical device; not for diagnosis or treatment."

@@ -321,6 +321,31 @@ class RobustnessCurve(_Strict):
     differences: tuple[Value, ...] = ()
 
 
+class FurtherResult(_Strict):
+    """One more question that the `full` arm answers.
+
+    Attributes:
+        name, kind, labels: What is asked.
+        calibrated: Whether a calibration was applied to the answers.
+        n, patients: Samples whose truth is known and that have an answer, and their patients.
+        unanswered: Samples whose truth is known and that have none.
+        metrics: Those proper to the kind, with their intervals; empty when nothing was scored.
+        trivial: The same of answering everybody alike.
+        trivial_what: How, in words.
+    """
+
+    name: str
+    kind: Kind | Literal["ordinal", "regression"]
+    labels: tuple[str, ...]
+    calibrated: bool
+    n: int
+    patients: int
+    unanswered: int
+    metrics: dict[str, Value] = {}
+    trivial: dict[str, Value] = {}
+    trivial_what: str = ""
+
+
 class Overlap(_Strict):
     """What two sides of a split have in common; anything above 0 is leakage."""
 
@@ -462,6 +487,7 @@ class Results(_Document):
     heterogeneity: tuple[Heterogeneity, ...] = ()
     recalibration: tuple[Recalibration, ...] = ()
     robustness: tuple[RobustnessCurve, ...] = ()
+    tasks: tuple[FurtherResult, ...] = ()
     partition: Partition | None = None
     characteristics: tuple[Characteristic, ...] = ()
     worst: tuple[WorstCase, ...] = ()

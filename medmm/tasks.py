@@ -36,6 +36,8 @@ class FurtherTask:
         labels: Classes, of an ordinal task in their order; as found when not stated. None of a regression.
         weight: lambda_t of a fixed weighting.
         mean, sd: Of a regression's truth among the training patients; filled in by training.
+        frequencies: Of the labels among the training patients; filled in by training.
+        slope: Inverse temperature, one a label if multilabel, fitted on held-out patients; none when nothing is calibrated.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -46,6 +48,13 @@ class FurtherTask:
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     mean: float = 0.0
     sd: float = 1.0
+    frequencies: tuple[float, ...] = ()
+    slope: tuple[float, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the cohort with the truth."""
+        return tuple(f"{self.name}__{label}" for label in self.labels) if self.kind == "multilabel" else (self.name,)
 
     def target(self, cells: Mapping[str, str]) -> FloatArray:
         """(K,) 0 or 1 for each label, or (1,) standardised value, of one row; NaN where it says nothing.
@@ -54,7 +63,7 @@ class FurtherTask:
             CohortError: If a cell holds something else.
         """
         if self.kind == "multilabel":
-            given = [cells.get(f"{self.name}__{label}", "") for label in self.labels]
+            given = [cells.get(column, "") for column in self.columns]
             fits = all(cell in ("", "0", "1", "0.0", "1.0") for cell in given)
             return np.array([float(c) if c else np.nan for c in given]) if fits else self._refuse()
         cell = cells.get(self.name, "")
@@ -99,12 +108,13 @@ class TaskHead(nn.Module):
 
 
 def plan_tasks(tasks: Sequence[FurtherTask], rows: Sequence[Mapping[str, str]]) -> tuple[FurtherTask, ...]:
-    """Labels, means and standard deviations from the training rows.
+    """Labels, frequencies, means and standard deviations from the training rows.
 
     Raises:
         CohortError: If a task's column is not there, has too few values, or an ordinal one no stated order.
     """
-    return tuple(_planned(task, [row.get(task.name, "") for row in rows]) for task in tasks)
+    planned = (_planned(task, [row.get(task.name, "") for row in rows]) for task in tasks)
+    return tuple(replace(task, frequencies=_frequencies(task, rows)) for task in planned)
 
 
 def task_loss(task: FurtherTask, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -116,9 +126,7 @@ def task_loss(task: FurtherTask, output: torch.Tensor, target: torch.Tensor) -> 
     if task.kind == "regression":
         return functional.mse_loss(output, target)
     if task.kind == "ordinal":
-        above, below = _around(output)
-        log_p = functional.logsigmoid(above) + functional.logsigmoid(-below) + torch.log1p(-torch.exp(below - above))
-        return -log_p.gather(1, target.argmax(1, keepdim=True)).mean()
+        return -task_logits(task, output).gather(1, target.argmax(1, keepdim=True)).mean()
     return classification_loss(task.kind, output, target, torch.ones_like(target[0]))
 
 
@@ -137,16 +145,21 @@ def joint_loss(losses: Sequence[torch.Tensor], tasks: Sequence[FurtherTask], log
     return torch.stack(terms).sum()
 
 
+def task_logits(task: FurtherTask, output: torch.Tensor) -> torch.Tensor:
+    """(n, K) logits of the labels; of an ordinal task the logarithms of its probabilities."""
+    if task.kind != "ordinal":
+        return output
+    above, below = _around(output)
+    return functional.logsigmoid(above) + functional.logsigmoid(-below) + torch.log1p(-torch.exp(below - above))
+
+
 def task_answer(task: FurtherTask, output: torch.Tensor) -> dict[str, Any]:
-    """What one row of a head's output says, JSON ready. Nothing of it is calibrated, and it says so."""
-    said: dict[str, Any] = {"kind": task.kind, "calibrated": False}
+    """What one row of a head's output says, JSON ready, and whether it is calibrated."""
+    said: dict[str, Any] = {"kind": task.kind, "calibrated": bool(task.slope)}
     if task.kind == "regression":
         return said | {"value": float(output[0]) * task.sd + task.mean}
-    if task.kind == "ordinal":
-        above, below = _around(output[None])
-        p = (above.sigmoid() - below.sigmoid())[0]
-    else:
-        p = output.sigmoid() if task.kind == "multilabel" else output.softmax(0)
+    logits = task_logits(task, output[None])[0] * torch.tensor(task.slope or (1.0,), dtype=output.dtype)
+    p = logits.sigmoid() if task.kind == "multilabel" else logits.softmax(0)
     return said | {"probabilities": {label: float(v) for label, v in zip(task.labels, p, strict=True)}}
 
 
@@ -154,6 +167,13 @@ def _around(output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(B, K) logits of lying above the cut below each class, and of lying above the cut on top of it."""
     certain = torch.full_like(output[:, :1], _CERTAIN)
     return torch.cat([certain, output], dim=1), torch.cat([output, -certain], dim=1)
+
+
+def _frequencies(task: FurtherTask, rows: Sequence[Mapping[str, str]]) -> tuple[float, ...]:
+    """Share of each label among the rows that say; a half where none does."""
+    targets = np.stack([task.target(row) for row in rows]) if task.labels else np.zeros((1, 0))
+    known = (~np.isnan(targets)).sum(0)
+    return tuple(float(v) for v in np.where(known > 0, np.nansum(targets, axis=0) / np.maximum(known, 1), 0.5))
 
 
 def _planned(task: FurtherTask, cells: Sequence[str]) -> FurtherTask:

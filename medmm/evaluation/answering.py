@@ -12,7 +12,7 @@ import numpy as np
 from medmm.errors import MedmmError
 from medmm.evaluation.attack import attacked_answer
 from medmm.inference import Predictor
-from medmm.prediction import Answer
+from medmm.prediction import Answer, task_cells
 from medmm.sources.cohort import Case
 from medmm.sources.opener import Opener
 from medmm.store import FULL_ARM, Record
@@ -82,9 +82,12 @@ class Answering:
 
     def _answers(self, study: Study, base: Record) -> list[Record]:
         start = time.perf_counter()
-        arms = self._predictor.arms(study, self._predictor.folder.model.patterns)
+        sample, _ = self._predictor.folder.preprocessor.prepare(study)
+        arms = self._predictor.arms_of(sample, self._predictor.folder.model.patterns)
+        further = task_cells(self._predictor.further(sample))
         base = replace(base, seconds=time.perf_counter() - start)
         rows = [_row(base, self._arm(pattern_name(arm)), *answered) for arm, answered in arms.items()]
+        rows = [replace(r, columns=r.columns | further) if r.arm == FULL_ARM else r for r in rows]
         worse = [p for p in self._perturbations if p.touches(study)]
         return rows + [self._perturbed(study, replace(base, arm=p.arm), p) for p in worse]
 

@@ -7,12 +7,44 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medmm.metrics.conformal import SetMethod
+from medmm.types import Kind
 
 
 class Strict(BaseModel):
     """Nothing unknown, nothing changed afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Further(Strict):
+    """One more question that predictions answer, beside the labels.
+
+    Attributes:
+        name: Column with the truth; of a multilabel one its columns are `<name>__<label>`.
+        kind: What is asked.
+        labels: Classes, of an ordinal one in their order; none of a regression. Answers are in the columns
+            `task__<name>__<label>`, or `task__<name>` for a regression.
+        calibrated: Whether a calibration was applied to the answers.
+        baseline: Frequencies of the labels among the training patients, or mean of the quantity; those of the scored
+            samples when not known.
+    """
+
+    name: str = Field(min_length=1)
+    kind: Kind | Literal["ordinal", "regression"]
+    labels: tuple[str, ...] = ()
+    calibrated: bool = False
+    baseline: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _labels_fit_the_kind(self) -> Further:
+        fits = {"regression": len(self.labels) == 0, "multilabel": len(self.labels) > 0, "binary": len(self.labels) == 2}
+        if not fits.get(self.kind, len(self.labels) > 2) or len(set(self.labels)) < len(self.labels):
+            msg = "labels must be distinct: none of a regression, two if binary, three or more of an ordinal or multiclass question"
+            raise ValueError(msg)
+        if self.baseline and len(self.baseline) != max(len(self.labels), 1):
+            msg = "baseline must have a number for each label, or one of a regression"
+            raise ValueError(msg)
+        return self
 
 
 class ThresholdPolicy(Strict):

@@ -12,6 +12,7 @@ from medmm.disk import sha256_of
 from medmm.errors import PredictionsError
 from medmm.evaluation.about import read_about
 from medmm.evaluation.partition import Member, read_members
+from medmm.evaluation.policies import Further
 from medmm.store import FULL_ARM, Record, RunStore
 from medmm.table import Row, read_rows, write_rows
 from medmm.types import Kind
@@ -52,6 +53,7 @@ class Predictions:
         prevalence: Share of each label in the training data, when known.
         members: Samples of the other sides of the split, where they are known.
         notes: What had to be assumed in reading them.
+        tasks: Further questions that the rows answer in columns, when known.
     """
 
     kind: Kind
@@ -63,6 +65,7 @@ class Predictions:
     prevalence: tuple[float, ...] | None = None
     members: tuple[Member, ...] = ()
     notes: tuple[str, ...] = ()
+    tasks: tuple[Further, ...] = ()
 
 
 def from_store(folder: str | Path) -> Predictions:
@@ -89,6 +92,7 @@ def from_store(folder: str | Path) -> Predictions:
         prevalence=_maybe_tuple(about["prevalence"]),
         notes=tuple(about.get("notes", ())),
         members=read_members(folder),
+        tasks=tuple(Further.model_validate(t) for t in about.get("tasks", ())),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -121,6 +121,13 @@ class Resampling:
         weights: tuple[AnyArray, ...] = (np.ones((len(self.counts), 1)), self.counts, self.kept)
         point, drawn, without = (ratio(above @ w, below @ w) for w in weights)
         return Estimates({name: float(point[0])}, {name: drawn}, {name: without} if self.kept.size else {})
+
+    def computed(self, name: str, compute: Callable[[FloatArray], FloatArray], cluster: IntArray) -> Estimates:
+        """What a function makes of (n, R) weights of n samples: (R,)."""
+        point = compute(np.ones((len(cluster), 1)))
+        drawn = compute(self.counts[cluster].astype(np.float64))
+        without = {name: compute(self.kept[cluster].astype(np.float64))} if self.kept.size else {}
+        return Estimates({name: float(point[0])}, {name: drawn}, without)
 
     @property
     def few(self) -> int:

@@ -24,6 +24,7 @@ from medmm.settings import LIMITS, Limits
 from medmm.sources.cohort import read_cohort
 from medmm.store import RunStore
 from medmm.study import Category, Quantity
+from medmm.tasks import FurtherTask
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.perturb import Perturbation
 from medmm.types import OnProgress
@@ -156,4 +157,11 @@ def _about(task: Task, predictor: Predictor, answering: Answering) -> dict[str, 
         "model": {"name": folder.name, "sha256": folder.digest},
         "decided": answering.decided(),
         "prevalence": None if folder.prevalence is None else list(folder.prevalence),
+        "tasks": [_further(task) for task in folder.model.config.tasks],
     }
+
+
+def _further(task: FurtherTask) -> dict[str, Any]:
+    """A further task as `policies.Further` reads it."""
+    baseline = [task.mean] if task.kind == "regression" else list(task.frequencies)
+    return {"name": task.name, "kind": task.kind, "labels": list(task.labels), "calibrated": bool(task.slope), "baseline": baseline}

@@ -15,6 +15,7 @@ from medmm.evaluation.conformal import measure_sets
 from medmm.evaluation.describe import characteristics, count
 from medmm.evaluation.fit import Fitted
 from medmm.evaluation.fitted import target_array
+from medmm.evaluation.further import measure_further
 from medmm.evaluation.groups import gaps, heterogeneity, measure_groups
 from medmm.evaluation.headline import compared, headline, metrics_of
 from medmm.evaluation.measure import failures_as_wrong, measure_arm, worst_cases
@@ -73,6 +74,8 @@ def score(predictions: Predictions, task: Task, fitted: Fitted | None = None, *,
         measured = measure_groups(full, grouped, resampling, task)
         on_phase("robustness")
         robustness = robustness_curves(full, scored.worse, metrics, resampling)
+        on_phase("further tasks")
+        further = measure_further(predictions.tasks or task.tasks, scored.stated, task)
         on_phase("failures")
         wrong = _failures(scored, metrics, task)
     rows = [r for r in scored.rows if r.arm == FULL_ARM]
@@ -99,6 +102,7 @@ def score(predictions: Predictions, task: Task, fitted: Fitted | None = None, *,
         heterogeneity=heterogeneity(measured, grouped, task.unit.site, task.intervals.level),
         recalibration=recalibration,
         robustness=robustness,
+        tasks=further,
         partition=partition,
         characteristics=characteristics(units.records, task, task.split),
         worst=worst_cases(full),

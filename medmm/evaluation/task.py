@@ -16,6 +16,7 @@ from medmm.errors import TaskError
 from medmm.evaluation.policies import (
     ComparisonPolicy,
     ConformalPolicy,
+    Further,
     IntervalPolicy,
     RecalibrationPolicy,
     Strict,
@@ -43,6 +44,7 @@ class Task(Strict):
         values: Columns of the cohort that hold tabular values, with unit and believable bounds.
         labels_from: `reports` when labels were read off reports: a model trained for the task then reads the indication alone.
         unit: What one sample is, how rows are aggregated to it, and the site column.
+        tasks: Further questions, learned and scored beside the labels.
         uncertain: What an uncertain label (`-1` or `u`) counts as.
         ablations: Arms to score beside `full`, e.g. `image`; all that are there when empty.
         thresholds, recalibration, conformal: Fitted on another split than the scored one.
@@ -66,6 +68,7 @@ class Task(Strict):
     split: str = "test"
     values: tuple[Quantity, ...] = ()
     labels_from: Literal["reports"] | None = None
+    tasks: tuple[Further, ...] = ()
     unit: Unit = Unit()
     uncertain: Literal["ignore", "negative", "positive"] = "ignore"
     ablations: tuple[str, ...] = ()
@@ -139,6 +142,7 @@ class Task(Strict):
         """What it says of how to train, as choices of `TrainConfig`; only those that were stated."""
         stated = {"labels_from": self.labels_from, "tabular": tuple(q.name for q in self.values),
                   "units": {q.name: q.unit for q in self.values},
+                  "tasks": [{"name": t.name, "kind": t.kind, "labels": t.labels} for t in self.tasks],
                   "believable": {q.name: (q.low, q.high) for q in self.values}}  # fmt: skip
         return {name: value for name, value in stated.items() if value}
 

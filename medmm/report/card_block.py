@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from medmm.report.markdown import arms_table
+from medmm.report.markdown import arms_table, further_tables
 from medmm.report.words import headline_metrics, interval
 from medmm.results import Results
 
@@ -46,6 +46,7 @@ def measured_table(results: Results) -> str:
         "",
         arms_table(results.arms, headline_metrics(full)),
         *(f"{note}\n" for note in results.notes),
+        further_tables(results, level=3),
     ]
     return "\n".join(lines).rstrip("\n")
 

@@ -32,6 +32,10 @@ def _rows(results: Results) -> Iterator[dict[str, Any]]:
         if g.suppressed is not None:
             yield who | {"reason": g.suppressed}
         yield from (_row(who, name, value) for name, value in g.metrics.items())
+    for t in results.tasks:
+        for part, measured in (("task", t.metrics), ("task, trivial", t.trivial)):
+            who = {"part": part, "name": t.name, "n": t.n, "patients": t.patients}
+            yield from (_row(who, name, value) for name, value in measured.items())
     for c in results.comparisons:
         values = {"metric": c.metric, "n": c.n, "value": c.difference, "low": c.low, "high": c.high, "interval": c.test}
         yield {"part": "difference", "name": f"{c.first} minus {c.second}"} | values

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from medmm.report.checklist import checklist
 from medmm.report.sections import CALIBRATION, DECISION
 from medmm.report.verdict import Sentence, verdict, verdict_on_runs
-from medmm.report.words import PAIRED, headline_metrics, measured_stems, metric_of, number, paired_cells
+from medmm.report.words import PAIRED, about_further, headline_metrics, measured_stems, metric_of, number, paired_cells
 from medmm.results import Arm, Comparison, Results, RunComparison
 
 _TONES = {"good": "yes", "bad": "NO", "open": "not shown", "beware": "beware"}
@@ -34,6 +34,7 @@ def render_markdown(results: Results) -> str:
         "## By label\n\n" + _labels_table(full),
         "## Paired differences\n\n" + _comparisons_table(results.comparisons) if results.comparisons else "",
         _groups(results),
+        further_tables(results),
         _identity(results),
         _checklist(results),
     ]
@@ -65,6 +66,21 @@ def arms_table(arms: Sequence[Arm], metrics: Sequence[str]) -> str:
     """A row an arm, a column a metric."""
     rows = ([arm.name, str(arm.n), *(number(arm.metrics[name]) for name in metrics)] for arm in arms)
     return table(["inputs", "samples", *metrics], rows)
+
+
+def further_tables(results: Results, level: int = 2) -> str:
+    """A table a further question, its answers beside the trivial ones; empty without any.
+
+    Args:
+        results: Content of `metrics.json`.
+        level: Of the heading.
+    """
+    blocks = []
+    for t in results.tasks:
+        rows = [["model", *map(number, t.metrics.values())], ["trivial", *map(number, t.trivial.values())]]
+        told = f"{escape(t.name)} ({t.kind}): {escape(about_further(t))}\n"
+        blocks.append(told + (f"\n{table(['answers', *t.metrics], rows)}" if t.metrics else ""))
+    return "\n".join([f"{'#' * level} What else it answers\n", *blocks]) if blocks else ""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

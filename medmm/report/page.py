@@ -67,7 +67,7 @@ def _environment() -> Environment:
     )
     formats: dict[str, Any] = {
         "number": words.number, "difference": words.difference, "p_value": words.p_value, "percent": words.percent,
-        "interval": words.interval,
+        "interval": words.interval, "about_further": words.about_further,
     }  # fmt: skip
     environment.filters.update(formats)
     environment.globals.update(metric_of=words.metric_of, outcomes=words.OUTCOMES)

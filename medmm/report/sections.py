@@ -37,6 +37,7 @@ SECTIONS = (
     Section("groups", "Is it equally good for everybody?", lambda r: bool(r.groups)),
     Section("sites", "What to expect at another site", lambda r: bool(r.heterogeneity)),
     Section("robustness", "What worse inputs do", lambda r: bool(r.robustness)),
+    Section("tasks", "What else it answers", lambda r: bool(r.tasks)),
     Section("errors", "Where it was wrong and sure", lambda r: bool(r.worst)),
     Section("statements", "What the author states", lambda r: bool(r.statements)),
     Section("everything", "Everything measured"),

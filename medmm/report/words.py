@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from medmm.results import Arm, Comparison, Value
+from medmm.results import Arm, Comparison, FurtherResult, Value
 
 OUTCOMES = {"better": "better", "worse": "worse", "non_inferior": "not inferior", "not_shown": "not shown"}
 PAIRED = ("first", "minus", "metric", "samples", "difference", "p", "adjusted p", "first is")
@@ -89,3 +89,11 @@ def thresholds_of(arm: Arm) -> dict[str, float]:
     """Label to the threshold its decisions were made at; empty where there is none."""
     given = arm.decision.thresholds or ()
     return dict(zip(arm.calibration, given, strict=True)) if len(given) == len(arm.calibration) else {}
+
+
+def about_further(found: FurtherResult) -> str:
+    """Who a further question was measured on, whether its answers are calibrated, and what stands beside them."""
+    answers = "are calibrated on held-out patients" if found.calibrated else "are not calibrated"
+    unanswered = f"; {found.unanswered} more have no answer" if found.unanswered else ""
+    beside = f" Beside it: {found.trivial_what}." if found.trivial_what else " Nothing to score: no truth with an answer."
+    return f"{found.n} samples of {found.patients} patients{unanswered}. Its answers {answers}.{beside}"

@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -69,6 +70,13 @@ def preload() -> None:
     schema()
     for name in ("nibabel", "PIL.Image", "pydicom.pixels.decoders"):
         import_module(name)
+
+
+def preload_audio() -> None:
+    """The same for recordings, once there is one: resampling takes long to import and short to do."""
+    import_module("scipy.signal")
+    with suppress(ImportError):  # the child says that it is missing
+        import_module("soundfile")
 
 
 def _run_in_child(task: Task, allowance: Allowance, **arguments: Any) -> dict[str, Any]:
@@ -206,6 +214,8 @@ def open_to_folder(
 
 
 def _open(allowance: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
+    if arguments.get("audio"):
+        preload_audio()
     return confined(open_to_folder, Allowance(**allowance))(**arguments)
 
 

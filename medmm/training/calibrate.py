@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ import torch
 
 from medmm.metrics import decide
 from medmm.metrics.recalibration import Calibrator, fit_calibrator
+from medmm.metrics.recalibration.scaling import fit_temperature
 from medmm.metrics.thresholds import best_thresholds
 from medmm.model import MultimodalClassifier
 from medmm.model_folder import Thresholds
+from medmm.prediction import task_cells
 from medmm.sources.cohort import Case
 from medmm.table import write_csv
+from medmm.tasks import FurtherTask, task_answer, task_logits
 from medmm.training.fit import Examples
 from medmm.transforms.batch import Preprocessor
 from medmm.types import AnyArray, FloatArray, IntArray, Kind, pattern_name
@@ -32,11 +35,13 @@ class Heldout:
         target: (n, K), NaN where unknown.
         logits: For each pattern name (n, K).
         complete: For each pattern name (n,) bool, samples that have all its modalities.
+        further: Of each further task (n, k) target and (n, m) output of its head, from everything the sample has.
     """
 
     target: FloatArray
     logits: dict[str, FloatArray]
     complete: dict[str, AnyArray]
+    further: tuple[tuple[FloatArray, FloatArray], ...] = ()
 
     @classmethod
     def joined(cls, parts: dict[int, Heldout], fold: IntArray) -> Heldout:
@@ -47,24 +52,31 @@ class Heldout:
             np.concatenate([p.target for p in parts.values()])[order],
             {n: np.concatenate([p.logits[n] for p in parts.values()])[order] for n in patterns},
             {n: np.concatenate([p.complete[n] for p in parts.values()])[order] for n in patterns},
+            tuple(
+                (np.concatenate([t for t, _ in task])[order], np.concatenate([o for _, o in task])[order])
+                for task in zip(*(p.further for p in parts.values()), strict=True)
+            ),
         )
 
     def take(self, rows: AnyArray) -> Heldout:
         """A subset of samples."""
-        return Heldout(
-            self.target[rows], {n: v[rows] for n, v in self.logits.items()}, {n: v[rows] for n, v in self.complete.items()}
-        )
+        logits, complete = ({n: v[rows] for n, v in part.items()} for part in (self.logits, self.complete))
+        return Heldout(self.target[rows], logits, complete, tuple((t[rows], output[rows]) for t, output in self.further))
 
 
 @torch.no_grad()
 def heldout_logits(model: MultimodalClassifier, preprocessor: Preprocessor, examples: Examples, batch_size: int) -> Heldout:
-    """Logits of every sample for every subset of modalities."""
+    """Logits of every sample for every subset of modalities, and the outputs for each further task."""
     model.eval()
+    outputs: list[tuple[torch.Tensor, ...]] = []
     logits: dict[str, list[FloatArray]] = {pattern_name(p): [] for p in model.patterns}
     complete: dict[str, list[AnyArray]] = {name: [] for name in logits}
     for start in range(0, len(examples), batch_size):
         chunk = [examples.samples[i] for i in range(start, min(start + batch_size, len(examples)))]
-        for pattern, (values, whole) in model.answer_patterns(preprocessor.collate(chunk).to(model.device)).items():
+        batch = preprocessor.collate(chunk).to(model.device)
+        if model.config.tasks:
+            outputs.append(model.further(model.encode(batch), batch.present))
+        for pattern, (values, whole) in model.answer_patterns(batch).items():
             logits[pattern_name(pattern)].append(values.double().cpu().numpy())
             complete[pattern_name(pattern)].append(whole.cpu().numpy())
     classes = len(model.config.labels)
@@ -73,6 +85,10 @@ def heldout_logits(model: MultimodalClassifier, preprocessor: Preprocessor, exam
         examples.target if len(examples) else none,
         {n: np.concatenate(v) if v else none for n, v in logits.items()},
         {n: np.concatenate(v) if v else empty for n, v in complete.items()},
+        tuple(
+            (target, torch.cat(output).double().cpu().numpy())
+            for target, output in zip(examples.further, zip(*outputs, strict=True), strict=bool(outputs))
+        ),
     )
 
 
@@ -98,26 +114,48 @@ def fit_decisions(kind: Kind, heldout: Heldout, split: str) -> tuple[dict[str, C
     return calibrators, thresholds
 
 
+def fit_tasks(tasks: Sequence[FurtherTask], heldout: Heldout) -> tuple[FurtherTask, ...]:
+    """Further tasks with their temperature, where enough held-out samples of every class are known."""
+    if not heldout.further:
+        return tuple(tasks)
+    return tuple(_fit_task(task, *known) for task, known in zip(tasks, heldout.further, strict=True))
+
+
+def _fit_task(task: FurtherTask, target: FloatArray, output: FloatArray) -> FurtherTask:
+    if task.kind == "regression":
+        return task
+    rows = ~np.isnan(target).all(1)
+    known, positive = (~np.isnan(target)).sum(0), np.nansum(target, axis=0)
+    if (known < _MIN_HELDOUT).any() or (positive == 0).any() or (positive == known).any():
+        return task
+    logits = task_logits(task, torch.from_numpy(output[rows])).numpy()
+    fitted = fit_temperature("multiclass" if task.kind == "ordinal" else task.kind, target[rows], logits)
+    return replace(task, slope=fitted.slope)
+
+
 def write_predictions(
-    path: Path, kind: Kind, labels: tuple[str, ...], cases: Sequence[Case], heldout: Heldout, fold: IntArray
-) -> None:
+    path: Path, kind: Kind, labels: tuple[str, ...], cases: Sequence[Case], heldout: Heldout, fold: IntArray,
+    tasks: Sequence[FurtherTask] = (),
+) -> None:  # fmt: skip
     """Write out-of-fold predictions in the predictions-file format.
 
     Calibration and threshold applied to a fold are fitted on the other folds, so no case had a part
-    in its own probability.
+    in its own probability. Truth and answers of further tasks stand in the rows of the full arm.
     """
     columns = ["sample_id", "patient_id", "arm", "pattern", "split"]
     columns += ["label"] if kind != "multilabel" else [f"label__{name}" for name in labels]
     columns += [f"p__{name}" for name in labels] + [f"logit__{name}" for name in labels] + ["called"]
-    write_csv(path, columns, _prediction_rows(kind, labels, cases, heldout, fold))
+    rows = list(_prediction_rows(kind, labels, cases, heldout, fold, tasks))
+    write_csv(path, list(dict.fromkeys([*columns, *(name for row in rows for name in row)])), rows)
 
 
 def _prediction_rows(
-    kind: Kind, labels: tuple[str, ...], cases: Sequence[Case], heldout: Heldout, fold: IntArray
+    kind: Kind, labels: tuple[str, ...], cases: Sequence[Case], heldout: Heldout, fold: IntArray, tasks: Sequence[FurtherTask]
 ) -> Iterable[dict[str, Any]]:
     full = next(iter(heldout.logits))
     for f in np.unique(fold):
-        calibrators, thresholds = fit_decisions(kind, heldout.take(fold != f), "out-of-fold")
+        others = heldout.take(fold != f)
+        (calibrators, thresholds), fitted = fit_decisions(kind, others, "out-of-fold"), fit_tasks(tasks, others)
         for name, logits in heldout.logits.items():
             if name not in calibrators:
                 continue
@@ -128,7 +166,15 @@ def _prediction_rows(
                 row = {"sample_id": cases[i].study_id, "patient_id": cases[i].patient_id, "pattern": name, "split": "test"}
                 row["arm"] = "full" if name == full else name
                 row["called"] = "|".join(label for label, c in zip(labels, called, strict=True) if c)
-                yield row | _values(kind, labels, heldout.target[i], p[0], logits[i])
+                further = _further(fitted, cases[i], heldout, i) if name == full else {}
+                yield row | _values(kind, labels, heldout.target[i], p[0], logits[i]) | further
+
+
+def _further(tasks: Sequence[FurtherTask], case: Case, heldout: Heldout, row: int) -> dict[str, str]:
+    """Truth and answers of further tasks for one sample."""
+    truth = {name: case.columns.get(name, "") for task in tasks for name in task.columns}
+    outputs = (torch.from_numpy(output[row]) for _, output in heldout.further)
+    return truth | task_cells({t.name: task_answer(t, output) for t, output in zip(tasks, outputs, strict=True)})
 
 
 def _values(kind: Kind, labels: tuple[str, ...], target: FloatArray, p: FloatArray, logits: FloatArray) -> dict[str, Any]:

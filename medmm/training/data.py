@@ -146,9 +146,10 @@ class _Job:
 
     def open(self, opener: Opener) -> Study:
         readers, case = self.preprocessor.readers, self.case
-        foreign = ("image" in readers and case.images) or ("audio" in readers and case.audio is not None)
-        if foreign and not self.file.exists():
-            return case.open(opener)
+        read = case if "image" in readers else replace(case, images=(), series=(), repair=())
+        read = read if "audio" in readers else replace(read, audio=None)
+        if (read.images or read.audio) and not self.file.exists():
+            return read.open(opener)
         return Study(note=case.read_note(), values=case.read_values())
 
 

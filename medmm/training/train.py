@@ -26,7 +26,7 @@ from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.study import Category, Quantity
 from medmm.table import write_csv
 from medmm.tasks import FurtherTask, plan_tasks
-from medmm.training.calibrate import Heldout, fit_decisions, heldout_logits, write_predictions
+from medmm.training.calibrate import Heldout, fit_decisions, fit_tasks, heldout_logits, write_predictions
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing, refuse_unbelievable
 from medmm.training.fit import Examples, fit
@@ -173,7 +173,7 @@ class _Run:
                 model, preprocessor, _examples(samples, kept, inside, self.tasks), self.config.batch_size
             )
         heldout = Heldout.joined(parts, fold)
-        write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, fold)
+        write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, fold, self.tasks)
         everything = _examples(samples, kept, rows, self.tasks)
         model, best_epoch = self._fit("", preprocessor, everything, None)
         fitted_on = [*_fitted_on(kept, rows, rows[:0], failures, folds=len(parts)), scan.summary]
@@ -259,6 +259,7 @@ class _Run:
         *, split: str, fitted_on: list[str],
     ) -> None:  # fmt: skip
         calibrators, thresholds = fit_decisions(self.kind, heldout, split)
+        model.config = replace(model.config, tasks=fit_tasks(self.tasks, heldout))
         if self.pretrained is not None:
             fitted_on = [*fitted_on, self.pretrained.told(model.config.modalities)]
         prevalence = tuple(float(v) for v in np.nanmean(examples.target, axis=0))

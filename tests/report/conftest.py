@@ -18,6 +18,7 @@ from medmm.results import (
     ConformalSets,
     Counts,
     Curves,
+    FurtherResult,
     Gap,
     Group,
     Heterogeneity,
@@ -173,6 +174,11 @@ def _enriched(found: Results) -> Results:
                               prediction_low=0.55, prediction_high=0.93),
                 Heterogeneity(column="site", metric="brier", sites=2, mean=some(None), tau=None, prediction_low=None,
                               prediction_high=None),
+            ),
+            "tasks": (
+                FurtherResult(name="grade", kind="ordinal", labels=("1", "2", "3"), calibrated=True, n=140, patients=139,
+                              unanswered=2, metrics={"rps": some(0.1, "lower")}, trivial={"rps": some(0.2, "lower")}, trivial_what="a constant"),
+                FurtherResult(name="never known", kind="regression", labels=(), calibrated=False, n=0, patients=0, unanswered=0),
             ),
             "recalibration": (
                 Recalibration(method="temperature", split="val", n=80, applied=True, helped=True, differences=(change,),

@@ -47,5 +47,11 @@ def test_a_model_learns_five_further_tasks_at_once(
         assert np.mean([c == truth[k] for c, k in zip(called, np.digitize(size, [3, 7]), strict=True)]) > 0.7
     assert all((s["side"]["probabilities"]["left"] > 0.5) == (v > 5) for s, v in zip(said, size, strict=True))
     assert all((s["f"]["probabilities"]["large"] > 0.5) == (v > 5) for s, v in zip(said, size, strict=True))
-    assert not any(answer["calibrated"] for s in said for answer in s.values())
-    assert "It also answers, uncalibrated and unmeasured: grade (ordinal), organ (multiclass)" in predictor.folder.card
+    calibrated = {"grade": True, "organ": True, "side": True, "weight": False, "f": False}  # a label of f is never known
+    assert all({name: answer["calibrated"] for name, answer in s.items()} == calibrated for s in said)
+    assert "It also answers: grade (ordinal, calibrated), organ (multiclass, calibrated), side (" in predictor.folder.card
+    assert "weight (regression, not calibrated), f (multilabel, not calibrated)." in predictor.folder.card
+    train_rows = [row for row in rows if row["split"] == "train"]
+    asked = {t.name: t for t in predictor.folder.model.config.tasks}
+    assert asked["organ"].frequencies == pytest.approx([np.mean([r["organ"] == c for r in train_rows]) for c in "abc"])
+    assert asked["f"].frequencies == pytest.approx([np.mean([r["f__large"] for r in train_rows]), 0.5])
