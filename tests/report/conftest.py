@@ -177,7 +177,8 @@ def _enriched(found: Results) -> Results:
             ),
             "tasks": (
                 FurtherResult(name="grade", kind="ordinal", labels=("1", "2", "3"), calibrated=True, n=140, patients=139,
-                              unanswered=2, metrics={"rps": some(0.1, "lower")}, trivial={"rps": some(0.2, "lower")}, trivial_what="a constant"),
+                              unanswered=2, metrics={"rps": some(0.1, "lower")}, trivial={"rps": some(0.2, "lower")},
+                              trivial_what="a constant"),
                 FurtherResult(name="never known", kind="regression", labels=(), calibrated=False, n=0, patients=0, unanswered=0),
             ),
             "recalibration": (

@@ -20,9 +20,10 @@ def test_a_report_has_its_verdict_tables_and_checklist(rich_of) -> None:
         "0.710 [0.660, 0.760]",
         "not shown: fewer than 50 samples",
         "NOT STATED",
+        "What else it answers",
     ):
         assert said in text
-    assert html(text).count("<table>") == 5
+    assert html(text).count("<table>") == 6
     assert results.disclaimer in text
     assert results.task_sha256 in text
 
