@@ -14,7 +14,7 @@ from medmm.evaluation.exchange import import_predictions
 from medmm.evaluation.files import fit_to_folder, gate, read_results, score_to_folder
 
 ARMS = ["arm full", "arm image", "arm text", "arm prevalence"]
-PHASES = [*ARMS, "prediction sets", "comparisons", "subgroups", "robustness", "failures"]
+PHASES = [*ARMS, "prediction sets", "comparisons", "subgroups", "robustness", "further tasks", "failures"]
 HEAVY = ("torch", "monai", "gradio", "transformers", "pandas")
 
 

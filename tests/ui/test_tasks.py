@@ -157,7 +157,8 @@ def test_warming_describes_the_model(tmp_path: Path) -> None:
     config = json.loads((find_model("sts51") / "config.json").read_text())
     assert told["labels"] == config["model"]["labels"]
     assert told["modalities"] == ["image", "text"]
-    assert told["results"] == json.loads((find_model("sts51") / "results.json").read_text())
+    shipped = json.loads((find_model("sts51") / "results.json").read_text())
+    assert told["results"] == {"tasks": [], **shipped}  # measured before there were further tasks
     assert json.loads(json.dumps(told)) == told
     with pytest.raises(ModelError):
         tasks.warm(str(tmp_path))
