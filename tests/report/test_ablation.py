@@ -116,6 +116,26 @@ def test_the_document_quotes_what_pictures_and_histories_came_to(row: str, label
     assert f"| {label} | {quoted(values)} |" in document()
 
 
+def test_the_document_quotes_what_was_heard_in_dictated_notes() -> None:
+    rows, limit = rows_of("dictated"), Table.from_text("0.05,0.9,0.1,0.95").limits(frozenset({"text"}))["auroc"]
+    both = rows["text+audio, concat"]
+    found = {
+        "recording alone, `dilated`": rows["audio"].metrics,
+        "note alone, network": rows["text"].metrics,
+        "recording and note, `concat`": both.metrics,
+        "the same model, recording alone": both.given["audio"],
+        "the same model, note alone": both.given["text"],
+        "note alone, words counted, logistic regression": rows["logistic regression, words of the note"].metrics,
+        "class frequencies": rows["prevalence"].metrics,
+    }
+    for label, metrics in found.items():
+        f1, auroc, brier = (metrics[name] for name in ("f1_macro", "auroc", "brier"))
+        assert f"| {label} | {quoted([f1, auroc])} | {way(auroc, limit):.2f} | {quoted([brier])} |" in document()
+    moved = rows["audio"].differences  # from the reference, the note alone
+    f1, auroc, brier = (moved[name].value for name in ("f1_macro", "auroc", "brier"))
+    assert f"| recording alone minus note alone | {quoted([f1, auroc])} | | {quoted([brier])} |" in document()
+
+
 def way(auroc: Value, limit: float) -> float:
     """Of the way from chance to the limit."""
     assert auroc.value is not None
