@@ -21,6 +21,7 @@ _FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and threads that wait for one another's turn spin
 TINY = ["--set", "voxels=13824", "--set", "width=32", "--epochs", "3", "--labels", "negative,positive"]
 """Choices that make `medmm train` a matter of seconds."""
 

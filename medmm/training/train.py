@@ -265,7 +265,9 @@ class _Run:
         prevalence = tuple(float(v) for v in np.nanmean(examples.target, axis=0))
         frequencies = ", ".join(f"{name} {share:.3g}" for name, share in zip(self.table.labels, prevalence, strict=True))
         loss = f"Loss {self.config.loss}, class weights {self.config.class_weights}, frequencies here: {frequencies}."
-        told, learned = [*fitted_on, loss], model.fusion.numbers()
+        peft = {name: choice.kind for name, choice in self.config.peft.items() if name in model.config.modalities}
+        adapted = [f"The {name} encoder learned through adapters ({kind}), now merged into it." for name, kind in peft.items()]
+        told, learned = [*fitted_on, *adapted, loss], model.fusion.numbers()
         card = render_card(
             self.out.resolve().name, model.config, told, sorted(calibrators), learned, licence=self._licence(model.config)
         )

@@ -15,7 +15,7 @@ from medmm.encoders.recurrent import NumberRecurrent
 from medmm.encoders.tabular import ColumnTokens
 from medmm.encoders.text import HuggingFace, NumberTransformer, read_pretrained
 from medmm.errors import TaskError
-from medmm.training import TrainConfig
+from medmm.training import TrainConfig, train
 from medmm.training.adapters import Adapters, Kind, Peft
 from medmm.training.layers import paces_of
 from medmm.training.trainer import Trainer
@@ -117,6 +117,14 @@ def test_a_run_ends_with_a_merged_encoder_and_goes_on_after_a_stop(tmp_path: Pat
     resumed = run("b")
     assert not any("lora" in name for name in resumed)
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_the_card_says_which_encoder_learned_through_adapters(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
+    adapters = {"text": Peft(rank=2), "image": Peft()}  # nobody in the cohort has an image
+    train(note_cohort, tmp_path / "run", replace(text_only, epochs=1, peft=adapters))
+    card = (tmp_path / "run" / "card.md").read_text(encoding="utf-8")
+    assert "The text encoder learned through adapters (lora), now merged into it." in card
+    assert "image encoder learned" not in card
 
 
 def test_adapters_of_an_encoder_that_came_with_weights_learn_at_full_rate(build_bert: Any, tmp_path: Path) -> None:
