@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 from importlib.metadata import PackageNotFoundError, requires
+from threading import get_ident
 from types import ModuleType
+from typing import Any
 
 from medmm.errors import DependencyError
 
@@ -26,6 +32,37 @@ def require(module: str, feature: str, extra: str) -> ModuleType:
         wanted = _requirement(module.partition(".")[0])
         msg = f"{feature} needs the package {wanted}, which is not installed. Install it with: pip install 'medmm[{extra}]'."
         raise DependencyError(msg) from None
+
+
+def monai(module: str) -> Any:
+    """A module of MONAI, such as `data`.
+
+    Any import of MONAI imports all of it, and with its network Transchex also Transformers, a third of the time and a sixth
+    of the memory of the whole; so MONAI is told that there is none. Transchex cannot be built in such a process.
+    """
+    with _unseen("transformers"):
+        return import_module(f"monai.{module}")
+
+
+@contextmanager
+def _unseen(package: str) -> Iterator[None]:
+    """What this thread imports inside finds no such package, unless it is imported already; other threads find it."""
+    finder = _Absent(package)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Absent(MetaPathFinder):
+    def __init__(self, package: str) -> None:
+        self.package, self.thread = package, get_ident()
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname == self.package and get_ident() == self.thread:
+            msg = f"No module named {fullname!r}"
+            raise ModuleNotFoundError(msg, name=fullname)
 
 
 def _requirement(name: str) -> str:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import importlib.util
 import math
+import subprocess
+import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from medmm.errors import DependencyError
-from medmm.optional import require
+from medmm.optional import _unseen, require
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
@@ -29,3 +33,27 @@ def test_the_requirement_in_the_message_is_the_one_of_the_project_file() -> None
     with pytest.raises(DependencyError) as caught:
         require("pyarrow.module_nobody_has", "Reading Parquet", "parquet")
     assert f"the package {stated[0]}, which" in caught.value.message
+
+
+def test_monai_comes_without_transformers_which_can_be_imported_after_it() -> None:
+    script = (
+        "import sys\n"
+        "from medmm.optional import monai\n"
+        "assert monai('networks.nets').ResNet.__name__ == 'ResNet'\n"
+        "assert 'transformers' not in sys.modules\n"
+        "import transformers.models.bert.modeling_bert\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=120)
+
+
+def test_only_the_thread_that_asks_for_it_is_kept_from_a_package_and_only_meanwhile() -> None:
+    name = "this"  # prints, and nobody imports it
+
+    def found() -> bool:
+        return importlib.util.find_spec(name) is not None
+
+    with ThreadPoolExecutor(1) as other, _unseen(name):
+        assert other.submit(found).result()
+        with pytest.raises(ModuleNotFoundError, match="this"):
+            found()
+    assert found()

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from medmm.encoders import Encoded
+from medmm.optional import monai
 from medmm.transforms.volume import VolumeRecipe
 from medmm.types import Modality
 
@@ -61,10 +62,8 @@ class ResNet(_FeatureMap):
         blocks: Sequence[int] = (1, 1, 1, 1),
         stem: int = 3,
     ) -> None:
-        from monai.networks.nets import resnet
-
         super().__init__(recipe, widths[-1])
-        self.net = resnet.ResNet(
+        self.net = monai("networks.nets").ResNet(
             "basic", list(blocks), list(widths), spatial_dims=self.dims, n_input_channels=self.channels,
             conv1_t_size=stem, conv1_t_stride=2, feed_forward=False,
         )  # fmt: skip
@@ -98,13 +97,11 @@ class DenseNet(_FeatureMap):
         blocks: Sequence[int] = (6, 12, 24, 16),
         dropout: float = 0.0,
     ) -> None:
-        from monai.networks.nets import DenseNet as Net
-
         width = features
         for layers in blocks[:-1]:
             width = (width + layers * growth) // 2  # what a transition keeps
         super().__init__(recipe, width + blocks[-1] * growth)
-        net = Net(self.dims, self.channels, 1, features, growth, blocks, dropout_prob=dropout)
+        net = monai("networks.nets").DenseNet(self.dims, self.channels, 1, features, growth, blocks, dropout_prob=dropout)
         self.net = net.features
         self.least = 4 << (len(blocks) - 1)  # the stem quarters the grid, every transition halves it
 
@@ -130,12 +127,10 @@ class ViT(_FeatureMap):
     def __init__(
         self, recipe: VolumeRecipe, *, patch: int = 8, width: int = 128, depth: int = 4, heads: int = 4, dropout: float = 0.1
     ) -> None:
-        from monai.networks.nets import ViT as Net
-
         super().__init__(recipe, width)
         self.patch = patch
         shape = [-(-size // patch) * patch for size in recipe.shape[: self.dims]]
-        self.net = Net(
+        self.net = monai("networks.nets").ViT(
             self.channels, shape, patch, hidden_size=width, mlp_dim=4 * width, num_layers=depth, num_heads=heads,
             dropout_rate=dropout, spatial_dims=self.dims,
         )  # fmt: skip
@@ -179,10 +174,8 @@ class Swin(_FeatureMap):
         patch: int = 4,
         dropout: float = 0.0,
     ) -> None:
-        from monai.networks.nets.swin_unetr import SwinTransformer
-
         super().__init__(recipe, width << len(depths))
-        self.net = SwinTransformer(
+        self.net = monai("networks.nets.swin_unetr").SwinTransformer(
             self.channels, width, [window] * self.dims, [patch] * self.dims, list(depths), list(heads),
             drop_rate=dropout, spatial_dims=self.dims,
         )  # fmt: skip

@@ -17,6 +17,7 @@ from torch import nn
 
 from medmm.encoders import Encoded
 from medmm.errors import TaskError
+from medmm.optional import monai
 from medmm.transforms.volume import VolumeRecipe
 from medmm.types import Modality
 
@@ -180,11 +181,9 @@ class Merlin(OpenedImage):
     out_features = 2048
 
     def __init__(self, recipe: VolumeRecipe, *, blocks: tuple[int, int, int, int] = (3, 8, 36, 3)) -> None:
-        from monai.networks.nets import resnet
-
         super().__init__()
         require_recipe(recipe, self.contract)
-        self.net = resnet.ResNet(
+        self.net = monai("networks.nets").ResNet(
             "bottleneck", list(blocks), [64, 128, 256, 512], spatial_dims=3, n_input_channels=3, conv1_t_size=(3, 7, 7),
             conv1_t_stride=(1, 2, 2), feed_forward=False, bias_downsample=False,
         )  # fmt: skip

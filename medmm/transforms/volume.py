@@ -9,7 +9,7 @@ and networks see voxels with their affine.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from pydantic import ConfigDict
 
 from medmm.errors import ScopeError
 from medmm.geometry import Grid
+from medmm.optional import monai
 from medmm.study import Notice, Study, Volume
 from medmm.transforms.resampling import is_aligned, sample_aligned
 from medmm.types import FloatArray, Unit
@@ -123,8 +124,6 @@ def resample(volume: Volume, recipe: VolumeRecipe, device: torch.device | str = 
     Raises:
         ScopeError: If the volume is not of the kind the recipe was made for.
     """
-    from monai.data import MetaTensor
-
     _refuse_other_kind(volume, recipe)
     target = volume.grid.centred(recipe.spacing, recipe.shape)
     if is_aligned(volume.grid):
@@ -132,7 +131,8 @@ def resample(volume: Volume, recipe: VolumeRecipe, device: torch.device | str = 
         values = sample_aligned(volume.array[0], volume.grid, target, pad, antialias=recipe.antialias, device=device)
     else:
         values = _resample_oblique(volume, target, recipe, device)
-    return MetaTensor(values[None].contiguous(), affine=torch.from_numpy(target.affine)), _coverage_notices(volume.grid, recipe)
+    tensor = monai("data").MetaTensor(values[None].contiguous(), affine=torch.from_numpy(target.affine))
+    return tensor, _coverage_notices(volume.grid, recipe)
 
 
 def to_channels(hu: torch.Tensor, windows: Sequence[tuple[float, float]]) -> torch.Tensor:
@@ -189,9 +189,6 @@ def _coverage_notices(grid: Grid, recipe: VolumeRecipe) -> list[Notice]:
 
 
 def _resample_oblique(volume: Volume, target: Grid, recipe: VolumeRecipe, device: torch.device | str) -> torch.Tensor:
-    from monai.data import MetaTensor
-    from monai.transforms import SpatialResample
-
     # Antialias first: average down to about the target's spacing along each voxel axis.
     tensor, pad = torch.from_numpy(np.ascontiguousarray(volume.array[:1])).to(device).float(), PAD.get(recipe.unit, 0.0)
     factors = [max(1, round(t / s)) if recipe.antialias else 1 for t, s in zip(target.spacing, volume.grid.spacing, strict=True)]
@@ -199,9 +196,9 @@ def _resample_oblique(volume: Volume, target: Grid, recipe: VolumeRecipe, device
     pooled = torch.nn.functional.avg_pool3d(tensor, factors)
     shift = np.diag([*factors, 1.0])
     shift[:3, 3] = [(f - 1) / 2 for f in factors]
-    source = MetaTensor(pooled - pad, affine=torch.from_numpy(volume.grid.affine @ shift))
+    source = monai("data").MetaTensor(pooled - pad, affine=torch.from_numpy(volume.grid.affine @ shift))
     # In double precision: MONAI's coordinates in single precision are off by a noticeable part of a voxel at the far end.
-    resampler: Any = SpatialResample(mode="bilinear", padding_mode="zeros", dtype=torch.float64)
+    resampler = monai("transforms").SpatialResample(mode="bilinear", padding_mode="zeros", dtype=torch.float64)
     out = resampler(source, dst_affine=torch.from_numpy(target.affine), spatial_size=target.shape)
     result: torch.Tensor = out.as_tensor()[0] + pad
     return result
