@@ -138,16 +138,18 @@ def plan_table(
     return TableRecipe(tuple(numbers), tuple(categories))
 
 
+def is_skewed(values: FloatArray) -> bool:
+    """Whether known values (n,), none below zero, have a long tail upwards, so that their logarithms are read instead."""
+    away = values - values.mean() if len(values) else np.zeros(1)
+    skewness = float((away**3).mean() / ((away**2).mean() ** 1.5 or 1.0))
+    return skewness > _SKEWED and float(values.min()) >= 0
+
+
 def _number_column(name: str, unit: str, values: FloatArray, believable: tuple[float, float]) -> NumberColumn:
     low, high = float(values.min()), float(values.max())
-    log = low >= 0 and _skewness(values) > _SKEWED
+    log = is_skewed(values)
     measured = np.log1p(values) if log else values
     return NumberColumn(name, unit, low, high, float(measured.mean()), float(measured.std()) or 1.0, log, believable)
-
-
-def _skewness(values: FloatArray) -> float:
-    away = values - values.mean()
-    return float((away**3).mean() / ((away**2).mean() ** 1.5 or 1.0))
 
 
 def _as_numbers(cells: Sequence[str]) -> Any:

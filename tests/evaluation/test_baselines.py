@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medmm.evaluation.baselines import baselines
@@ -32,15 +36,27 @@ def test_there_is_nothing_where_a_cohort_has_neither_columns_nor_notes() -> None
     assert baselines("binary", (), notes=False) == {}
 
 
-def test_the_linear_baseline_is_plain_logistic_regression_on_what_was_fitted() -> None:
-    fitted, asked = cases(300, 0), cases(100, 1)
-    columns = ["noise"]
-    found = baselines("binary", columns, notes=False)["logistic regression, columns"](fitted, asked)
+def test_the_linear_baseline_is_the_logistic_regression_that_cross_validation_by_patient_chooses() -> None:
+    fitted, asked = cases(120, 0), cases(100, 1)
+    found = baselines("binary", ["noise"], notes=False)["logistic regression, columns"](fitted, asked)
     x, xa = (np.array([[float(c.columns["noise"])] for c in side]) for side in (fitted, asked))
-    y = [c.target[1] for c in fitted if c.target is not None]
-    scaler = StandardScaler().fit(x)
-    expected = LogisticRegression().fit(scaler.transform(x), y).predict_proba(scaler.transform(xa))
-    assert found.probability == pytest.approx(expected, abs=1e-6)
+    y = np.array([c.target[1] for c in fitted if c.target is not None])
+    searched = GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        {"logisticregression__C": np.logspace(-3, 2, 11)},
+        scoring="neg_log_loss",
+        cv=StratifiedGroupKFold(5, shuffle=True, random_state=0),
+    ).fit(x, y, groups=np.arange(len(y)))
+    assert searched.best_params_["logisticregression__C"] < 1  # noise is better not believed
+    assert found.probability == pytest.approx(searched.predict_proba(xa), abs=1e-5)
+
+
+def test_a_skewed_quantity_is_read_as_its_logarithm() -> None:
+    plain = cases(300, 8)
+    volumes = [replace(c, columns={"volume": str(np.exp(2 * float(c.columns["noise"])))}) for c in plain]
+    logs = [replace(c, columns={"volume": str(np.log1p(float(c.columns["volume"])))}) for c in volumes]
+    fit = baselines("binary", ["volume"], notes=False)["logistic regression, columns"]
+    assert fit(volumes[:200], volumes[200:]).probability == pytest.approx(fit(logs[:200], logs[200:]).probability, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["logistic regression, columns", "gradient boosting, columns", "best single column"])
