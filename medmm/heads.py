@@ -34,7 +34,7 @@ class Logits(NamedTuple):
     """Logits of a batch.
 
     Attributes:
-        fused: (B, classes), the answer.
+        fused: (B, classes), the joint answer.
         single: For each modality (B, classes) of its own head; rows where it is absent mean nothing.
         further: Of each further task, the output of its head.
     """

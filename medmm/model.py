@@ -68,8 +68,9 @@ class ModelConfig:
         tasks: Further tasks, each with a head on the fused feature.
         task_weights: Whether the losses of tasks have fixed weights or learned ones, by uncertainty.
         vote: Weight of each modality's own logits beside the fused ones in the joint answer, so that one
-            head misled by few cases does less harm; 0 leaves the fused head alone. Own logits are one term a
-            modality, so the answer of an additive fusion stays additive; a fusion of logits has no vote beside it.
+            head misled by few cases does less harm; 0 leaves the fused head alone. The joint answer is what training
+            judges, so that the fused logits learn what the votes do not say. Own logits are one term a modality, so
+            the answer of an additive fusion stays additive; a fusion of logits has no vote beside it.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -209,8 +210,10 @@ class MultimodalClassifier(nn.Module):
         return self.judge(self.encode(batch), batch.present)
 
     def judge(self, features: Features, present: Present) -> Logits:
-        """Logits of every head."""
-        return Logits(self.fuse(features, present), self.single(features), self.further(features, present))
+        """Logits of every head; a vote hears nothing of the joint answer's loss, so that each modality's own stay its own."""
+        own = self.single(features)
+        votes = {name: logits.detach() for name, logits in own.items()}
+        return Logits(self._joint(features, present, votes), own, self.further(features, present))
 
     def further(self, features: Features, present: Present) -> tuple[torch.Tensor, ...]:
         """Output of each further task's head on the fused feature, or on the mean of those present if logits are fused."""
@@ -221,10 +224,9 @@ class MultimodalClassifier(nn.Module):
 
     def answer(self, features: Features, present: Present) -> torch.Tensor:
         """(B, classes) logits to act on: the fused ones with the vote of each modality's own, or a lone modality's own."""
-        own = torch.stack([single * present[name][:, None] for name, single in self.single(features).items()]).sum(0)
+        own = self.single(features)
         alone = torch.stack([mask.long() for mask in present.values()]).sum(0) == 1
-        vote = 0.0 if self.fusion.joins == "logits" else self.config.vote
-        return torch.where(alone[:, None], own, self.fuse(features, present) + vote * own)
+        return torch.where(alone[:, None], _sum_present(own, present), self._joint(features, present, own))
 
     def answer_patterns(self, batch: Batch) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
         """Encode once, answer from every subset of modalities.
@@ -244,6 +246,11 @@ class MultimodalClassifier(nn.Module):
                 logits[complete] = self.answer(rows, present).to(logits.dtype)
             answers[pattern] = logits, complete
         return answers
+
+    def _joint(self, features: Features, present: Present, votes: dict[Modality, torch.Tensor]) -> torch.Tensor:
+        """(B, classes) fused logits with the vote of each modality present."""
+        vote = 0.0 if self.fusion.joins == "logits" else self.config.vote
+        return self.fuse(features, present) + vote * _sum_present(votes, present)
 
     def _encode_present(self, name: Modality, inputs: Tensors | None, present: torch.Tensor) -> Encoded:
         """Encode only the samples that have the modality and scatter them into the batch."""
@@ -267,6 +274,10 @@ def build_encoder(name: Modality, side: Side[Any]) -> Any:
 def build_projection(encoder: Any, width: int) -> nn.Module:
     """What brings an encoder's features to `width` channels."""
     return nn.Sequential(nn.LayerNorm(encoder.out_features), nn.Linear(encoder.out_features, width))
+
+
+def _sum_present(logits: dict[Modality, torch.Tensor], present: Present) -> torch.Tensor:
+    return torch.stack([own * present[name][:, None] for name, own in logits.items()]).sum(0)
 
 
 def _scatter(rows: torch.Tensor, present: torch.Tensor) -> torch.Tensor:

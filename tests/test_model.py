@@ -101,12 +101,23 @@ def test_asking_for_one_modality_is_like_having_only_that(fusion: str) -> None:
 @torch.no_grad()
 def test_a_lone_modality_is_answered_by_its_own_head_and_several_by_the_fused_one_with_their_votes() -> None:
     model, given = build(), batch(MIXED)
-    logits = model(given)
-    answer = model.answer(model.encode(given), given.present)
+    features = model.encode(given)
+    logits, fused, answer = model(given), model.fuse(features, given.present), model.answer(features, given.present)
     for i, (image, text) in enumerate(MIXED):
         own_image, own_text = logits.single["image"][i], logits.single["text"][i]
-        joint = logits.fused[i] + 0.5 * own_image + 0.5 * own_text
+        joint = fused[i] + 0.5 * own_image + 0.5 * own_text
         assert torch.allclose(answer[i], joint if image and text else own_image if image else own_text, atol=1e-6)
+
+
+@pytest.mark.parametrize("fusion", list(FUSIONS))
+def test_what_training_judges_is_what_is_answered_and_no_vote_learns_from_it(fusion: str) -> None:
+    model, given = build(fusion), batch([(True, True)] * 3)
+    judged = model(given).fused
+    assert torch.allclose(judged, model.answer(model.encode(given), given.present), atol=1e-6)
+    judged.square().sum().backward()
+    learned = any(p.grad is not None for p in model.single_heads.parameters())
+    assert learned == (model.fusion.joins == "logits")  # there each modality's own logits are what is fused
+    assert all(any(p.grad is not None for p in model.encoders[name].parameters()) for name in model.encoders)
 
 
 @torch.no_grad()
