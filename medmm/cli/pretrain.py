@@ -12,7 +12,7 @@ from medmm.cli.console import exit_if_failed, progress
 from medmm.errors import TaskError
 
 # Written out, because help must not wait for torch.
-_OBJECTIVES = ("infonce", "masked_image", "masked_language", "sigmoid")
+_OBJECTIVES = ("halves", "infonce", "masked_image", "masked_language", "sigmoid")
 
 
 @app.command()

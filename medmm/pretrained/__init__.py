@@ -42,6 +42,7 @@ class ObjectiveFactory(Protocol):
 OBJECTIVES: Registry[ObjectiveFactory] = Registry("objectives")
 OBJECTIVES.add("masked_image", "medmm.pretrained.masked:MaskedImage")
 OBJECTIVES.add("masked_language", "medmm.pretrained.masked:MaskedLanguage")
+OBJECTIVES.add("halves", "medmm.pretrained.contrast:Halves")
 OBJECTIVES.add("infonce", "medmm.pretrained.contrast:InfoNce")
 OBJECTIVES.add("sigmoid", "medmm.pretrained.contrast:Sigmoid")
 OBJECTIVES.add("opened", "medmm.pretrained.contrast:Opened")

@@ -1,4 +1,4 @@
-"""Learning which note belongs to which image: both are brought into one space, where pairs are to lie close."""
+"""Learning what belongs together, a note and its image or two halves of a note: pairs are to lie close in one space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from medmm.pretrained.config import PretrainedConfig
 from medmm.transforms.batch import Batch
 from medmm.types import Modality
 
-_STEEPEST = math.log(100)  # of the learned factor on similarities (Radford et al. 2021)
+_FIRST, _STEEPEST = 1 / 0.07, math.log(100)  # of the learned factor on similarities (Radford et al. 2021)
+_GAP = 3  # tokens between halves of a note that neither shows: a phrase cut in two would tell them
+_SHORTEST = 4 * _GAP
 
 
 class _Contrast(nn.Module):
@@ -64,13 +66,11 @@ class InfoNce(_Contrast):
     """
 
     def __init__(self, config: PretrainedConfig, encoders: Any) -> None:
-        super().__init__(config, encoders, factor=1 / 0.07)
+        super().__init__(config, encoders, factor=_FIRST)
 
     def loss(self, similarity: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of both directions."""
-        logits = self.factor * similarity
-        own = torch.arange(len(logits), device=logits.device)
-        return 0.5 * (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own))
+        return _chosen_both_ways(self.factor * similarity)
 
 
 class Opened(InfoNce):
@@ -112,3 +112,54 @@ class Sigmoid(_Contrast):
         truth = torch.eye(len(logits), device=logits.device)
         losses = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         return losses.sum(1).mean()
+
+
+class Halves(nn.Module):
+    """Each first half of a note is to choose its second half among those of the batch, and the reverse.
+
+    Parts of one text belong together (DeCLUTR, Giorgi et al. 2021): what a patient has shows all over his note, so that a
+    half that knows it finds the other. Unlike `masked_language` it teaches what stands for the note as a whole.
+
+    Args:
+        config: Width of the space.
+        encoders: By modality.
+    """
+
+    reads: tuple[Modality, ...] = ("text",)
+
+    def __init__(self, config: PretrainedConfig, encoders: Any) -> None:
+        super().__init__()
+        self.project = build_projection(encoders["text"], config.width)
+        self.log_factor = nn.Parameter(torch.tensor(math.log(_FIRST)))
+
+    def forward(self, encoders: Any, batch: Batch) -> torch.Tensor | None:
+        """Mean cross-entropy of both directions over notes long enough to be cut, None when there are fewer than two."""
+        present = batch.present.get("text")
+        if present is None:
+            return None
+        inputs = batch.inputs["text"]
+        asked = present & (inputs[-1].sum(1) >= _SHORTEST)
+        if int(asked.sum()) < 2:
+            return None
+        first, second = (
+            functional.normalize(self.project(encoders["text"](*half).pooled).float(), dim=1)
+            for half in self.cut(*(tensor[asked] for tensor in inputs))
+        )
+        return _chosen_both_ways(self.log_factor.clamp_max(_STEEPEST).exp() * first @ second.T)
+
+    def cut(
+        self, ids: torch.Tensor, values: torch.Tensor, is_number: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+        """Both parts of (B, T) notes, each beginning at place 0, cut at random in the middle third."""
+        length = mask.sum(1, keepdim=True)
+        begin = ((1 + torch.rand(length.shape, device=mask.device)) / 3 * length).long()
+        place = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+        moved = (place + begin).clamp_max(mask.shape[1] - 1)
+        first, second = place < begin - _GAP, place < length - begin
+        return (ids, values, is_number, first), (*(tensor.gather(1, moved) for tensor in (ids, values, is_number)), second)
+
+
+def _chosen_both_ways(logits: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of rows and of columns, whose own lie on the diagonal."""
+    own = torch.arange(len(logits), device=logits.device)
+    return 0.5 * (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own))

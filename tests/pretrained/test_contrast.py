@@ -1,4 +1,4 @@
-"""Contrastive losses equal those of the papers, written out again in numpy."""
+"""Contrastive losses equal those of the papers, written out again in numpy; halves of a note are what they are said to be."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 from medmm.errors import ModelError
 from medmm.model import Side
 from medmm.pretrained.config import PretrainedConfig
+from medmm.pretrained.contrast import Halves
 from medmm.pretrained.network import PretrainedNetwork
 from medmm.transforms.batch import Batch
 from medmm.transforms.text import TextRecipe
@@ -77,5 +78,76 @@ def test_objectives_join_and_share_their_encoders() -> None:
 
 
 def test_without_a_contrastive_objective_there_is_no_common_space() -> None:
-    with pytest.raises(ModelError, match="infonce or sigmoid"):
-        _ = network_of("masked_image").alignment
+    for name in ("masked_image", "halves"):
+        with pytest.raises(ModelError, match="infonce or sigmoid"):
+            _ = network_of(name).alignment
+
+
+def reading(encoder: str = "transformer") -> PretrainedNetwork:
+    torch.manual_seed(0)
+    side = Side(TextRecipe(50, 64), encoder, {"width": 16, "dropout": 0.0})
+    return PretrainedNetwork(PretrainedConfig(None, side, ("halves",), width=8, hidden_id=4))
+
+
+def notes_of(n: int, shortest: int = 12) -> tuple[torch.Tensor, ...]:
+    """Half of their tokens say what a note is about, the others nothing."""
+    generator = torch.Generator().manual_seed(3)
+    topic, other = torch.randint(6, 20, (n, 1), generator=generator), torch.randint(20, 50, (n, 40), generator=generator)
+    mask = torch.arange(40) < torch.randint(shortest, 41, (n, 1), generator=generator)
+    ids = torch.where(torch.rand(n, 40, generator=generator) < 0.5, topic, other) * mask
+    is_number = (ids % 5 == 0) & mask
+    return ids, ids * 2.0 * is_number, is_number, mask
+
+
+def asking(inputs: tuple[torch.Tensor, ...]) -> Batch:
+    return Batch({"text": inputs}, {"text": torch.ones(len(inputs[0]), dtype=torch.bool)})
+
+
+def test_halves_are_the_two_ends_of_a_note_without_what_lies_between() -> None:
+    objective: Halves = reading().objectives["halves"]  # type: ignore[assignment]
+    inputs = notes_of(200)
+    first, second = objective.cut(*inputs)
+    for row, length in enumerate(inputs[-1].sum(1).tolist()):
+        ahead, behind = int(first[-1][row].sum()), int(second[-1][row].sum())
+        assert ahead + 3 + behind == length
+        assert length / 3 - 3 - 1 <= ahead < 2 * length / 3 - 3
+        assert first[-1][row, :ahead].all()
+        assert second[-1][row, :behind].all()
+        for whole, begun, ended in zip(inputs[:-1], first, second, strict=False):
+            assert torch.equal(begun[row, :ahead], whole[row, :ahead])
+            assert torch.equal(ended[row, :behind], whole[row, length - behind : length])
+
+
+def test_halves_are_told_apart_as_pairs_are_and_short_notes_are_not_asked() -> None:
+    network = reading().eval()
+    objective: Halves = network.objectives["halves"]  # type: ignore[assignment]
+    inputs = notes_of(8, shortest=4)
+    long = inputs[-1].sum(1) >= 12
+    assert 2 < int(long.sum()) < 8
+    torch.manual_seed(5)
+    found = network(asking(inputs))["halves"].item()
+    torch.manual_seed(5)
+    first, second = (
+        objective.project(network.encoders["text"](*half).pooled).detach().double().numpy()
+        for half in objective.cut(*(tensor[long] for tensor in inputs))
+    )
+    first, second = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (first, second))
+    logits = first @ second.T / 0.07
+    own = np.diag(logits)
+    expected = 0.5 * ((logsumexp(logits, axis=1) - own).mean() + (logsumexp(logits, axis=0) - own).mean())
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert network(asking(tuple(tensor[~long] for tensor in inputs))) == {}
+
+
+@pytest.mark.parametrize("encoder", ["transformer", "recurrent"])
+def test_what_a_note_is_about_is_learned_from_its_halves(encoder: str) -> None:
+    network, batch = reading(encoder), asking(notes_of(64))
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    losses = []
+    for _ in range(60):
+        loss = network(batch)["halves"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-5:]) < 0.6 * np.log(64)  # of guessing

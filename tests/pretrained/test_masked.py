@@ -165,12 +165,30 @@ def test_the_loss_is_that_of_hidden_words_and_of_the_size_of_hidden_numbers() ->
     found = network(Batch({"text": (ids, values, is_number, mask)}, {"text": torch.ones(40, dtype=torch.bool)}))
     torch.manual_seed(5)
     hidden = objective.choose(mask)
-    tokens = network.encoders["text"](*objective.conceal(ids, values, is_number, hidden), mask).tokens
+    tokens = objective.transform(network.encoders["text"](*objective.conceal(ids, values, is_number, hidden), mask).tokens)
     log_p = functional.log_softmax(objective.words(tokens), dim=-1).gather(2, ids[..., None])[..., 0]
     said = objective.number(tokens)[..., 0][hidden & is_number]
     gap = (said - torch.log1p(values[hidden & is_number])).abs()
     size = torch.where(gap < 1, 0.5 * gap**2, gap - 0.5).mean()
     assert found["masked_language"].item() == pytest.approx((size - log_p[hidden].mean()).item(), rel=1e-4)
+
+
+def test_what_fills_in_grows_and_not_the_tokens_that_training_starts_from() -> None:
+    network = reading(dropout=0.1, token_dropout=0.0)
+    generator = torch.Generator().manual_seed(0)
+    topic, other = torch.randint(6, 28, (40, 1), generator=generator), torch.randint(6, 50, (40, 20), generator=generator)
+    ids = torch.where(torch.rand(40, 20, generator=generator) < 0.5, topic, other)
+    inputs = ids, torch.zeros(40, 20), torch.zeros(40, 20, dtype=torch.bool), torch.ones(40, 20, dtype=torch.bool)
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+    losses = []
+    for _ in range(80):
+        loss = network(Batch({"text": inputs}, {"text": torch.ones(40, dtype=torch.bool)}))["masked_language"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.65 * losses[0]
+    assert network.encoders["text"].eval()(*inputs).tokens.std().item() < 1.2  # 1.6 when words are told from them directly
 
 
 def test_a_hugging_face_encoder_learns_by_filling_in() -> None:

@@ -230,7 +230,7 @@ def test_the_table_need_not_state_a_split_for_both_to_agree(note_rows: Any, writ
 @pytest.mark.parametrize(
     ("changes", "hint"),
     [
-        ({"objectives": {}}, "Expected objectives of infonce"),
+        ({"objectives": {}}, "Expected objectives of halves"),
         ({"objectives": {"masked_image": 0.0}}, "above 0"),
         ({"text_masked": 1.5}, "between 0 and 1"),
         ({"mask_patch": 0}, "at least one voxel"),
