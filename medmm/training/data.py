@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -108,7 +109,7 @@ class CachedSamples(Sequence[Sample]):
 def cache_samples(
     cases: Sequence[Case], preprocessor: Preprocessor, folder: Path, on_progress: OnProgress
 ) -> tuple[list[int], CachedSamples, list[Failure]]:
-    """Read every case once.
+    """Read every image and recording once, also those that several cases share.
 
     Args:
         cases: What to read.
@@ -121,7 +122,7 @@ def cache_samples(
     """
     folder.mkdir(parents=True, exist_ok=True)
     fields = () if preprocessor.tabular is None else preprocessor.tabular.fields
-    jobs = [_Job(replace(case, fields=fields), folder / f"{i:06d}.safetensors", preprocessor) for i, case in enumerate(cases)]
+    jobs = [_Job(replace(case, fields=fields), folder / f"{_contents_of(case)}.safetensors", preprocessor) for case in cases]
     kept: list[int] = []
     samples: list[tuple[Path | None, Sample]] = []
     failures: list[Failure] = []
@@ -153,20 +154,24 @@ class _Job:
         return Study(note=case.read_note(), values=case.read_values())
 
 
+def _contents_of(case: Case) -> str:
+    """Name of what is kept of a case: cases with the same images and recording share it."""
+    return hashlib.sha256(repr((case.images, case.series, case.repair, case.audio)).encode()).hexdigest()
+
+
 def _keep(job: _Job, study: Study | MedmmError, preprocessor: Preprocessor) -> tuple[Path | None, Sample]:
     if isinstance(study, MedmmError):
         raise study
-    if job.file.exists():
-        light = study.modalities & preprocessor.modalities
-        return job.file, preprocessor.prepare(study)[0] if light else Sample({})
-    sample, _ = preprocessor.prepare(study)
+    known = job.file.exists()
+    nothing_else = known and not study.modalities & preprocessor.modalities
+    sample = Sample({}) if nothing_else else preprocessor.prepare(study)[0]
     heavy = {name: tensors for name, tensors in sample.inputs.items() if name in _HEAVY}
-    if not heavy:
-        return None, sample
-    if study.volumes and "image" in heavy:
-        replace_bytes(job.file.with_suffix(".sha256"), study.volumes[0].sha256().encode())
-    _store(job.file, heavy)
-    return job.file, replace(sample, inputs={name: tensors for name, tensors in sample.inputs.items() if name not in _HEAVY})
+    if heavy and not known:
+        if study.volumes and "image" in heavy:
+            replace_bytes(job.file.with_suffix(".sha256"), study.volumes[0].sha256().encode())
+        _store(job.file, heavy)
+    light = {name: tensors for name, tensors in sample.inputs.items() if name not in _HEAVY}
+    return job.file if known or heavy else None, replace(sample, inputs=light)
 
 
 def _store(file: Path, inputs: dict[Modality, Tensors]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,26 @@ def test_an_interrupted_reading_does_not_read_images_again(cases: list[Case], tm
 
 def test_a_half_written_cache_file_is_not_taken_for_an_image(cases: list[Case], tmp_path: Path) -> None:
     preprocessor = plan_preprocessing(cases, CONFIG, silent)
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "000000.partial").write_bytes(b"half")
+    cache_samples(cases[:1], preprocessor, tmp_path / "cache", silent)
+    (whole,) = (tmp_path / "cache").glob("*.safetensors")
+    whole.with_suffix(".partial").write_bytes(whole.read_bytes()[:100])
+    whole.unlink()
     _, samples, _ = cache_samples(cases[:1], preprocessor, tmp_path / "cache", silent)
     assert samples[0].inputs["image"][0].shape == (1, *preprocessor.image.shape)  # type: ignore[union-attr]
+
+
+def test_an_image_that_several_cases_share_is_kept_once_with_the_note_of_each(cases: list[Case], tmp_path: Path) -> None:
+    preprocessor = plan_preprocessing(cases, CONFIG, silent)
+    asked = [replace(cases[0], study_id=f"Q{i}", note=f"Is there a lesion of {i} cm?") for i in range(20)]
+    silent_one = replace(cases[0], study_id="Q20", note=None)
+    kept, samples, failures = cache_samples([*asked, silent_one], preprocessor, tmp_path / "cache", silent)
+    assert (len(kept), failures) == (21, [])
+    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 1
+    images = [sample.inputs["image"][0] for sample in samples]
+    assert all(torch.equal(image, images[0]) for image in images)
+    assert samples[20].modalities == {"image"}
+    values = {float(sample.inputs["text"][1].max()) for sample in list(samples)[:20]}
+    assert len(values) == 20  # each has the number of its own note
 
 
 def test_a_model_of_notes_opens_no_image(cases: list[Case], tmp_path: Path) -> None:
