@@ -272,8 +272,9 @@ def build_encoder(name: Modality, side: Side[Any]) -> Any:
 
 
 def build_projection(encoder: Any, width: int) -> nn.Module:
-    """What brings an encoder's features to `width` channels."""
-    return nn.Sequential(nn.LayerNorm(encoder.out_features), nn.Linear(encoder.out_features, width))
+    """What brings an encoder's features to `width` channels; a norm would leave of weighted sums their direction alone."""
+    norm = nn.Identity() if getattr(encoder, "is_linear", False) else nn.LayerNorm(encoder.out_features)
+    return nn.Sequential(norm, nn.Linear(encoder.out_features, width))
 
 
 def _sum_present(logits: dict[Modality, torch.Tensor], present: Present) -> torch.Tensor:

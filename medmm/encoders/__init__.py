@@ -46,7 +46,8 @@ class Encoder(Protocol):
         out_features: D of what it returns.
 
     One with blocks that may be computed again in training (`gradient_checkpointing`) also has `recomputable`, the name of the
-    list of them or of the Hugging Face model that knows its own.
+    list of them or of the Hugging Face model that knows its own. One whose features are weighted sums of its input, to be kept
+    so by what follows, has `is_linear`.
     """
 
     modality: Modality
@@ -89,3 +90,4 @@ ENCODERS["audio"].add("recurrent", "medmm.encoders.recurrent:MelRecurrent")
 ENCODERS["audio"].add("huggingface_mel", "medmm.encoders.speech:HuggingFaceMel")
 ENCODERS["audio"].add("huggingface_waveform", "medmm.encoders.speech:HuggingFaceWaveform")
 ENCODERS["tabular"].add("columns", "medmm.encoders.tabular:ColumnTokens")
+ENCODERS["tabular"].add("linear", "medmm.encoders.tabular:LinearColumns")

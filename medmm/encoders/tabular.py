@@ -1,4 +1,4 @@
-"""Tabular encoders: every column becomes a token."""
+"""Tabular encoders: every column becomes a token, or all of them one weighted sum."""
 
 from __future__ import annotations
 
@@ -70,3 +70,30 @@ class ColumnTokens(nn.Module):
         mask = torch.ones(joined.shape[:2], dtype=torch.bool, device=joined.device)
         flat = joined.flatten(1)
         return Encoded(joined, mask, self.linear(flat) + self.mlp(flat))
+
+
+class LinearColumns(nn.Module):
+    """Weighted sums of the columns, as a logistic regression forms them: what few patients can teach.
+
+    A quantity counts in proportion to its standardised value, a missing one, and each word of a category, by a weight of its own.
+
+    Args:
+        recipe: Of the columns.
+        width: Sums.
+    """
+
+    modality: Modality = "tabular"
+    is_linear = True
+
+    def __init__(self, recipe: TableRecipe, *, width: int = 16) -> None:
+        super().__init__()
+        self.out_features = width
+        self.sizes = [len(c.words) + _MISSING_OR_UNKNOWN for c in recipe.categories]
+        self.weights = nn.Linear(2 * len(recipe.numbers) + sum(self.sizes), width)
+
+    def forward(self, numbers: torch.Tensor, places: torch.Tensor) -> Encoded:
+        """Encode (B, numbers) standardised, NaN where missing, and (B, categories) places in the vocabularies."""
+        words = [nn.functional.one_hot(places[:, i], size).to(numbers.dtype) for i, size in enumerate(self.sizes)]
+        inputs = torch.cat([numbers.nan_to_num(), numbers.isnan().to(numbers.dtype), *words], dim=1)
+        pooled = self.weights(inputs)
+        return Encoded(pooled[:, None], torch.ones_like(pooled[:, :1], dtype=torch.bool), pooled)

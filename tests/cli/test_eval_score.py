@@ -49,10 +49,11 @@ def test_a_site_where_the_model_is_far_off_is_told_in_words(cases) -> None:
     assert "esearch use only" in done.stdout
 
 
-def test_where_the_model_is_right_it_cannot_be_told(cases) -> None:
-    done = recalibrate(cases(times=1.0))
-    assert done.exit_code == 0
-    assert done.stdout.startswith("Whether recalibration helped cannot be told: ")
+@pytest.mark.parametrize("seed", [0, 1])
+def test_where_the_model_is_right_no_help_is_claimed_and_next_to_nothing_is_changed(cases, seed) -> None:
+    found = json.loads(recalibrate(cases(times=1.0, seed=seed), "--json").stdout)
+    assert found["helped"] is not True
+    assert abs(found["difference"]) < 0.01
 
 
 def test_with_json_the_finding_is_one_document(cases) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medmm.encoders.tabular import ColumnTokens
+from medmm.encoders.tabular import ColumnTokens, LinearColumns
+from medmm.model import build_projection
 from medmm.transforms.columns import plan_table
 
 RECIPE = plan_table({"age": ["40", "60", "80"], "egfr": ["30", "60", ">=90"], "sex": ["f", "m", "f"]}, {})
@@ -50,3 +51,23 @@ def test_thresholds_words_and_missing_values_are_learned(depth: int) -> None:
         optimizer.step()
     right = ((encoder(numbers, places).pooled[:, 0] > 0) == target.bool()).float().mean()
     assert right > 0.95
+
+
+def test_the_linear_encoder_answers_in_straight_lines_also_after_the_models_projection() -> None:
+    torch.manual_seed(0)
+    encoder = LinearColumns(RECIPE, width=8)
+    project = build_projection(encoder, 4)
+
+    def answer(*rows: tuple[float, float, int]) -> torch.Tensor:
+        numbers, places = torch.tensor([row[:2] for row in rows]), torch.tensor([[int(row[2])] for row in rows])
+        encoded = encoder(numbers, places)
+        torch.testing.assert_close(encoded.tokens[:, 0], encoded.pooled)
+        projected: torch.Tensor = project(encoded.pooled)
+        return projected
+
+    low, middle, high = answer((-1.0, 0.0, 2), (0.5, 0.0, 2), (2.0, 0.0, 2))
+    torch.testing.assert_close(high - middle, middle - low)
+    both, first, second, neither = answer((0.0, torch.nan, 3), (0.0, torch.nan, 2), (0.0, 0.0, 3), (0.0, 0.0, 2))
+    torch.testing.assert_close(both - neither, (first - neither) + (second - neither))
+    assert (first - neither).abs().max() > 0.01
+    assert (second - neither).abs().max() > 0.01

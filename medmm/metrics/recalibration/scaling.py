@@ -17,7 +17,7 @@ from medmm.errors import ModelError
 from medmm.metrics.recalibration.method import known_rows, two_classes
 from medmm.types import FloatArray, Kind
 
-_LOG_SLOPE_SD, _BIAS_SD = 1.0, 1.5
+_LOG_SLOPE_SD, _BIAS_SD = 0.5, 0.7
 _LOG_SLOPE_BOUNDS, _BIAS_BOUNDS = (-6.0, 4.0), (-20.0, 20.0)
 
 
@@ -70,8 +70,10 @@ class Calibrator:
 def fit_calibrator(kind: Kind, target: FloatArray, logits: FloatArray) -> Calibrator:
     """One positive slope and one bias a class, by maximum a posteriori.
 
-    The priors are weak and at "leave as is", so that twenty samples cannot turn probabilities upside
-    down and two hundred decide.
+    The priors are weak and at "leave as is". What is found is shrunk towards that too, by the share of the gain in
+    likelihood that free parameters bring by chance alone (van Houwelingen and le Cessie 1990; for recalibration
+    Steyerberg et al. 2004), so that twenty samples cannot turn probabilities upside down, logits that are right
+    are left alone, and two hundred samples decide.
 
     Args:
         kind: Kind of task.
@@ -115,7 +117,16 @@ def _fit_label(fit: _SoftmaxFit, y: FloatArray, z: FloatArray) -> tuple[float, f
 
 
 def _fit_map(target: FloatArray, logits: FloatArray) -> tuple[FloatArray, FloatArray]:
-    return _minimise(target, logits, slopes=1, biases=True, precision=(_LOG_SLOPE_SD**-2, _BIAS_SD**-2))
+    slope, bias = _minimise(target, logits, slopes=1, biases=True, precision=(_LOG_SLOPE_SD**-2, _BIAS_SD**-2))
+    gain = _cross_entropy(target, logits) - _cross_entropy(target, slope * logits + bias)
+    free = target.shape[1]  # the slope, and a bias a class of which one is redundant
+    kept = max(0.0, 1 - free / (2 * gain)) if gain > 0 else 0.0
+    return slope**kept, kept * bias
+
+
+def _cross_entropy(target: FloatArray, logits: FloatArray) -> float:
+    """Sum over samples in nats."""
+    return -float((target * log_softmax(logits, axis=1)).sum())
 
 
 def _fit_temperature(target: FloatArray, logits: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -152,7 +163,7 @@ def _minimise(
         log_slope, bias = parameters[:slopes], parameters[slopes:] if biases else np.zeros(classes)
         mapped = np.exp(log_slope) * logits + bias
         residual = softmax(mapped, axis=1) - target
-        value = -(target * log_softmax(mapped, axis=1)).sum()
+        value = _cross_entropy(target, mapped)
         value += 0.5 * to_slope * (log_slope**2).sum() + 0.5 * to_bias * (bias**2).sum()
         pull = (residual * logits).sum(0)
         slope_gradient = np.exp(log_slope) * (pull if slopes > 1 else pull.sum()) + to_slope * log_slope

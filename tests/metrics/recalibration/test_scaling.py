@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from medmm.errors import ModelError
 from medmm.metrics import point
@@ -48,17 +49,31 @@ def test_calibration_of_two_classes_keeps_their_order() -> None:
     assert (np.diff(p[np.argsort(logits[:, 1])]) >= 0).all()
 
 
-def test_the_fit_is_the_most_probable_under_its_priors() -> None:
-    """Log-slope with standard deviation 1, biases with 1.5, found without gradients."""
+def test_the_fit_is_the_most_probable_under_its_priors_shrunk_by_what_chance_brings() -> None:
+    """Log-slope with standard deviation 0.5, biases with 0.7, found without gradients; shrinkage 1 - df / chi2."""
     target, logits = confident(12, 0, shift=4.0)
 
     def loss(v) -> float:
         p = softmax(np.exp(v[0]) * logits + v[1:], axis=1)
-        return -np.log(p[target == 1]).sum() + v[0] ** 2 / 2 + (v[1:] ** 2).sum() / (2 * 1.5**2)
+        return -np.log(p[target == 1]).sum() + v[0] ** 2 / (2 * 0.5**2) + (v[1:] ** 2).sum() / (2 * 0.7**2)
 
     best = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-10, "maxiter": 5000}).x
+    before, after = (
+        log_loss(target[:, 1], softmax(z, axis=1), normalize=False) for z in (logits, np.exp(best[0]) * logits + best[1:])
+    )
     fitted = fit_calibrator("binary", target, logits)
-    assert [np.log(fitted.slope[0]), *fitted.bias] == pytest.approx(best, abs=1e-3)
+    assert [np.log(fitted.slope[0]), *fitted.bias] == pytest.approx(best * (1 - 2 / (2 * (before - after))), abs=1e-3)
+
+
+def test_logits_that_are_right_are_left_nearly_alone() -> None:
+    rng = np.random.default_rng(0)
+    away = []
+    for _ in range(200):
+        logits = rng.normal(size=(60, 2))
+        label = (rng.random(60) < softmax(logits, axis=1)[:, 1]).astype(int)
+        fitted = fit_calibrator("binary", np.eye(2)[label], logits)
+        away.append([abs(np.log(fitted.slope[0])), abs(fitted.bias[1] - fitted.bias[0])])
+    assert (np.median(away, axis=0) < 0.02).all()
 
 
 def test_few_samples_leave_probabilities_nearly_as_they_are() -> None:
