@@ -40,17 +40,35 @@ def test_the_figure_brings_its_own_colours(path: Path) -> None:
         ("knight-columns", "text", "note, network"),
         ("knight-columns", "text+tabular, late", "note and columns, `late`"),
         ("knight-columns", "logistic regression, columns", "columns, logistic regression"),
+        ("knight-columns", "gradient boosting, columns", "columns, gradient boosting"),
         ("knight-columns", "best single column", "best single column"),
         ("knight-columns", "prevalence", "class frequencies"),
         ("knight-masks", "tabular", "columns and masks, network"),
         ("knight-masks", "text+tabular, late", "note, columns and masks, `late`"),
         ("knight-masks", "logistic regression, columns", "columns and masks, logistic regression"),
+        ("knight-masks", "gradient boosting, columns", "columns and masks, gradient boosting"),
         ("knight-masks", "best single column", "best single column with masks, the tumour's diameter"),
     ],
 )
 def test_the_document_quotes_the_committed_numbers(name: str, row: str, label: str) -> None:
     found = rows_of(name)[row].metrics
-    assert f"| {label} | {quoted([found[metric] for metric in ('auroc', 'f1[CanAT]', 'brier')])} |" in document()
+    values = [found[metric] for metric in ("auroc", "f1[CanAT]", "brier", "ece[equal_mass,10]")]
+    assert f"| {label} | {quoted(values)} |" in document()
+
+
+def test_the_document_says_how_far_the_regression_and_the_note_are_from_the_network_of_columns_and_masks() -> None:
+    regression, note = (
+        rows_of("knight-masks")[name].differences["auroc"] for name in ("logistic regression, columns", "text+tabular, late")
+    )
+    told = " ".join(document().split())
+    assert f"ahead by {quoted([regression.value]).replace(' (', ' in AUROC (')}" in told
+    assert (note.outcome, note.value.value, note.value.low, note.value.high) == (
+        "not_shown",
+        pytest.approx(-0.014, abs=5e-4),
+        pytest.approx(-0.029, abs=5e-4),
+        pytest.approx(0, abs=5e-4),
+    )
+    assert "AUROC 0.014 less, 0.029 to 0.000, not shown after correction" in told
 
 
 @pytest.mark.parametrize("name", [path.stem for path in COMMITTED if path.stem.startswith("vqarad")])
