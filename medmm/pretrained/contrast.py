@@ -134,11 +134,10 @@ class Halves(nn.Module):
 
     def forward(self, encoders: Any, batch: Batch) -> torch.Tensor | None:
         """Mean cross-entropy of both directions over notes long enough to be cut, None when there are fewer than two."""
-        present = batch.present.get("text")
-        if present is None:
+        inputs = batch.inputs.get("text")
+        if inputs is None:
             return None
-        inputs = batch.inputs["text"]
-        asked = present & (inputs[-1].sum(1) >= _SHORTEST)
+        asked = batch.present["text"] & (inputs[-1].sum(1) >= _SHORTEST)
         if int(asked.sum()) < 2:
             return None
         first, second = (

@@ -137,6 +137,7 @@ def test_halves_are_told_apart_as_pairs_are_and_short_notes_are_not_asked() -> N
     expected = 0.5 * ((logsumexp(logits, axis=1) - own).mean() + (logsumexp(logits, axis=0) - own).mean())
     assert found == pytest.approx(expected, rel=1e-4)
     assert network(asking(tuple(tensor[~long] for tensor in inputs))) == {}
+    assert network(Batch({}, {"text": torch.zeros(2, dtype=torch.bool)})) == {}
 
 
 @pytest.mark.parametrize("encoder", ["transformer", "recurrent"])
