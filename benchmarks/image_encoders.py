@@ -1,13 +1,14 @@
 """Image encoders beside one another: how fast, how near to the machine's matrix rate, in what memory, how accurate.
 
     python benchmarks/image_encoders.py OUT speed --side 96 --minutes 10
-    python benchmarks/image_encoders.py OUT accuracy --patients 400 --voxels 32768 --seeds 1
+    python benchmarks/image_encoders.py OUT accuracy --patients 1200 --epochs 10 --learning-rates 0.002,0.0005
 
 `speed`: one thread and the processor time it took, which a busy machine changes little; rounds over all networks and
 the matrix product alternate in one process, medians. Rates count the floating-point operations of matrix products and
 convolutions alone. Peak memory is that of a process of its own beyond what it held before.
-`accuracy`: image-only classifiers of a phantom cohort, the same split and seeds for all; 95 % intervals of differences
-in AUROC resample the test patients, paired. The last column is what autocast to bfloat16 does to a probability.
+`accuracy`: image-only classifiers of a phantom cohort, the same split, epochs and seeds for all and no augmentation; the
+log-loss of the validation side chooses each network's learning rate. 95 % intervals of differences in AUROC resample
+the test patients, paired. The last column is what autocast to bfloat16 does to a probability.
 Writes `speed` or `accuracy` as `.json` and `.md`, and prints the table.
 """
 
@@ -28,14 +29,19 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 from torch.utils.flop_counter import FlopCounterMode
 
 from medmm.encoders import ENCODERS
-from medmm.inference import Predictor
+from medmm.model_folder import ModelFolder, load_model_folder
 from medmm.sources.cohort import read_cohort
 from medmm.sources.phantom import make_phantom
+from medmm.sources.phantom.truth import Table
 from medmm.training import TrainConfig, train
+from medmm.training.calibrate import heldout_logits
+from medmm.training.data import cache_samples
+from medmm.training.fit import Examples
+from medmm.training.run import name_of_cache
 from medmm.transforms.volume import VolumeRecipe
 
 RESNET_18 = {"widths": [64, 128, 256, 512], "blocks": [2, 2, 2, 2], "stem": 7}
@@ -46,8 +52,10 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "patch": ("patch", {}),
     "patch, cubes of 8": ("patch", {"patch": 8, "widths": [96, 192]}),
 }
+REFERENCE_LAST = sorted(NETWORKS, key="resnet".__eq__)
 LABELS = ("negative", "positive")
 TRAINED_AT_ONCE = 2  # norms that average batches do so from two images on
+ANSWERED_AT_ONCE = 32
 RESAMPLES = 2000
 
 
@@ -174,44 +182,77 @@ def speed_table(found: dict[str, Any]) -> list[str]:
 
 
 def measure_accuracy(out: Path, names: list[str], given: argparse.Namespace) -> dict[str, Any]:
-    """Train and test every network on the phantom's images; differences are to the last network named."""
+    """Train every network on the phantom's images, at the rate that validation prefers, and test it."""
     torch.set_num_threads(1)
-    phantom = out / "runs" / f"phantom-{given.patients}"
-    if not (phantom / "cohort.csv").exists():
-        make_phantom(phantom, given.patients, seed=17, matrix=48, image_format="nifti")
-    cases = read_cohort(phantom / "cohort.csv", labels=LABELS).with_split("test")
-    truth = np.array([case.target[1] for case in cases])
-    studies = [case.open() for case in cases]
+    contest = Contest(out / "runs", given)
+    losses = {name: {rate: contest.loss(name, rate) for rate in given.learning_rates} for name in names}
+    rates = {name: min(found, key=found.__getitem__) for name, found in losses.items()}
     answers: dict[str, list[np.ndarray]] = {name: [] for name in names}
     rounding = dict.fromkeys(names, 0.0)
-    for seed in range(given.seeds):
-        for name in names:
-            kind, options = NETWORKS[name]
-            folder = out / "runs" / f"{name} {given.precision} {seed}"
-            config = TrainConfig(
-                modalities=("image",), image_encoder=kind, encoder_options={"image": options}, voxels=given.voxels, width=64,
-                epochs=given.epochs, seed=seed, split_seed=0, precision=given.precision, tracker="none",
-            )  # fmt: skip
-            train(phantom / "cohort.csv", folder, config, labels=LABELS)
-            model = Predictor.load(folder, "cpu")
-            full = answered(model, studies)
-            with torch.autocast("cpu", torch.bfloat16):
-                rounding[name] = max(rounding[name], float(np.abs(answered(model, studies) - full).max()))
+    for name, rate in rates.items():
+        for seed in range(given.seeds):
+            full = contest.answers(name, rate, seed, "test")
+            rounded = contest.answers(name, rate, seed, "test", torch.bfloat16)
+            rounding[name] = max(rounding[name], float(np.abs(rounded - full).max()))
             answers[name].append(full)
-            print(f"{name}, seed {seed}: AUROC {roc_auc_score(truth, full):.3f}", file=sys.stderr, flush=True)
-    chosen = {"patients": given.patients, "test": len(cases), "voxels": given.voxels, "epochs": given.epochs, "seeds": given.seeds,
-              "precision": given.precision}  # fmt: skip
-    return {**chosen, "rows": compared(truth, answers, names[-1], rounding)}
+    rows = compared(contest.truth("test"), answers, names[-1])
+    for row in rows:
+        name = row["network"]
+        row |= {"learning_rate": rates[name], "validation_log_loss": losses[name], "largest_change_in_bf16": rounding[name]}
+    stated = ("patients", "table", "voxels", "epochs", "batch_size", "seeds", "precision")
+    limit = contest.law.limits(frozenset({"image"}))["auroc"]
+    return {**{key: getattr(given, key) for key in stated}, "test": len(contest.truth("test")), "limit": limit, "rows": rows}
 
 
-def answered(model: Predictor, studies: list[Any]) -> np.ndarray:
-    """Calibrated probability of each study."""
-    return np.array([model.predict(study).answer.probabilities["positive"] for study in studies])
+class Contest:
+    """A phantom on whose images every network is trained alike; what was trained is kept and found again."""
+
+    def __init__(self, runs: Path, given: argparse.Namespace) -> None:
+        self.runs, self.given, self.law = runs, given, Table.from_text(given.table)
+        self.path = runs / f"phantom-{given.patients}-{given.table}" / "cohort.csv"
+        if not self.path.exists():
+            make_phantom(self.path.parent, given.patients, seed=17, table=self.law, matrix=48, image_format="nifti")
+        self.cohort = read_cohort(self.path, labels=LABELS)
+
+    def truth(self, side: str) -> np.ndarray:
+        """1 for every positive patient of a side."""
+        return np.array([case.target[1] for case in self.cohort.with_split(side)])
+
+    def loss(self, name: str, rate: float) -> float:
+        """Log-loss on the validation side."""
+        found = float(log_loss(self.truth("val"), self.answers(name, rate, 0, "val")))
+        print(f"{name}, learning rate {rate:g}: validation log-loss {found:.3f}", file=sys.stderr, flush=True)
+        return found
+
+    def answers(self, name: str, rate: float, seed: int, side: str, dtype: torch.dtype = torch.float32) -> np.ndarray:
+        """Calibrated probability of each patient of a side, plainly or under autocast."""
+        folder, cases = self.trained(name, rate, seed), self.cohort.with_split(side)
+        preprocessor, nobody = folder.preprocessor, lambda *_: None
+        cache = self.runs / "cache" / name_of_cache(preprocessor, cases)
+        samples = cache_samples(cases, preprocessor, cache, nobody)[1]
+        examples = Examples(samples, np.stack([case.target for case in cases]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            logits = heldout_logits(folder.model, preprocessor, examples, ANSWERED_AT_ONCE).logits["image"]
+        return folder.calibrators["image"](logits)[:, 1]
+
+    def trained(self, name: str, rate: float, seed: int) -> ModelFolder:
+        """The network after all its epochs, with the weights of the best."""
+        (kind, options), given = NETWORKS[name], self.given
+        config = TrainConfig(
+            modalities=("image",), image_encoder=kind, encoder_options={"image": options}, voxels=given.voxels, width=64,
+            epochs=given.epochs, patience=given.epochs, batch_size=given.batch_size, learning_rate=rate, seed=seed, split_seed=0,
+            precision=given.precision, augment=False, tracker="none",
+        )  # fmt: skip
+
+        def say(epoch: int, row: dict[str, float]) -> None:
+            print(f"{name}, learning rate {rate:g}, epoch {epoch}: {row['val/loss']:.3f}", file=sys.stderr, flush=True)
+
+        out = self.runs / f"{name} {rate:g} {given.precision} {seed}"
+        train(self.path, out, config, labels=LABELS, cache=self.runs / "cache", on_epoch=say)
+        return load_model_folder(out, torch.device("cpu"))
 
 
-def compared(
-    truth: np.ndarray, answers: dict[str, list[np.ndarray]], reference: str, rounding: dict[str, float]
-) -> list[dict[str, Any]]:
+def compared(truth: np.ndarray, answers: dict[str, list[np.ndarray]], reference: str) -> list[dict[str, Any]]:
     """Mean AUROC over seeds, and how much more `reference` has, over the same resampled patients."""
     rng = np.random.default_rng(0)
     draws = [rows for rows in rng.integers(len(truth), size=(RESAMPLES, len(truth))) if 0 < truth[rows].mean() < 1]
@@ -219,13 +260,13 @@ def compared(
     def area(name: str, rows: Any) -> float:
         return float(np.mean([roc_auc_score(truth[rows], p[rows]) for p in answers[name]]))
 
+    areas = {name: np.array([area(name, rows) for rows in draws]) for name in answers}
     everyone, result = np.arange(len(truth)), []
-    ours = np.array([area(reference, rows) for rows in draws])
-    for name in answers:
-        low, high = np.quantile(ours - np.array([area(name, rows) for rows in draws]), [0.025, 0.975])
-        result.append({"network": name, "auroc": area(name, everyone), "reference": reference,
-                       "difference": area(reference, everyone) - area(name, everyone), "low": float(low), "high": float(high),
-                       "largest_change_in_bf16": rounding[name]})  # fmt: skip
+    for name, theirs in areas.items():
+        (low, high), (less, more) = (np.quantile(values, [0.025, 0.975]) for values in (theirs, areas[reference] - theirs))
+        result.append({"network": name, "auroc": area(name, everyone), "auroc_low": float(low), "auroc_high": float(high),
+                       "reference": reference, "difference": area(reference, everyone) - area(name, everyone),
+                       "low": float(less), "high": float(more)})  # fmt: skip
     return result
 
 
@@ -234,14 +275,21 @@ def accuracy_table(found: dict[str, Any]) -> list[str]:
     reference = found["rows"][0]["reference"]
     lines = [
         f"Phantom of {found['patients']} patients ({found['test']} of test), images alone, {found['voxels']} voxels, "
-        f"at most {found['epochs']} epochs, {found['seeds']} seed(s), {found['precision']}.", "",
-        f"| network | AUROC | `{reference}` minus it (95 % interval) | largest change of a probability in bf16 |",
-        "|---|---|---|---|",
+        f"{found['epochs']} epochs in batches of {found['batch_size']}, {found['seeds']} seed(s), {found['precision']}. "
+        f"The best possible AUROC is {found['limit']:.3f}. Learning rates by the log-loss on the validation side.", "",
+        f"| network | learning rate | AUROC (95 % interval) | `{reference}` minus it | largest change of a probability in bf16 |",
+        "|---|---|---|---|---|",
     ]  # fmt: skip
     for row in found["rows"]:
         gap = "" if row["network"] == reference else f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-        lines.append(f"| {row['network']} | {row['auroc']:.3f} | {gap} | {row['largest_change_in_bf16']:.4f} |")
+        own = f"{row['auroc']:.3f} ({row['auroc_low']:.3f} to {row['auroc_high']:.3f})"
+        lines.append(f"| {row['network']} | {row['learning_rate']:g} | {own} | {gap} | {row['largest_change_in_bf16']:.4f} |")
     return lines
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """`0.002,0.0005`."""
+    return tuple(float(part) for part in text.split(","))
 
 
 def main() -> None:
@@ -251,12 +299,13 @@ def main() -> None:
     parser.add_argument("what", choices=("speed", "accuracy"))
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--minutes", type=float, default=10.0, help="of rounds of speed, at least one")
-    parser.add_argument(
-        "--networks", default="MONAI ResNet-18;MONAI DenseNet-121;resnet;patch", help="of accuracy; the last is compared"
-    )
+    parser.add_argument("--networks", default=";".join(REFERENCE_LAST), help="of accuracy; the others are compared with the last")
     parser.add_argument("--patients", type=int, default=400)
+    parser.add_argument("--table", default="0.02,0.02,0.98,0.98", help="law of the phantom; by default the image alone decides")
     parser.add_argument("--voxels", type=int, default=32**3)
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rates", type=numbers, default=(2e-3,), help="the validation side chooses one a network")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     given = parser.parse_args()
