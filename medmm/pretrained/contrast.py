@@ -19,8 +19,25 @@ _GAP = 3  # tokens between halves of a note that neither shows: a phrase cut in 
 _SHORTEST = 4 * _GAP
 
 
-class _Contrast(nn.Module):
-    """What both kinds share: one projection a modality and a learned factor on cosine similarities.
+class _Scaled(nn.Module):
+    """A learned factor on cosine similarities.
+
+    Args:
+        factor: Its first value.
+    """
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.log_factor = nn.Parameter(torch.tensor(math.log(factor)))
+
+    @property
+    def factor(self) -> torch.Tensor:
+        """What similarities are multiplied by to become logits."""
+        return self.log_factor.clamp_max(_STEEPEST).exp()
+
+
+class _Contrast(_Scaled):
+    """What both kinds of pairs share: one projection a modality beside the factor.
 
     Args:
         config: Width of the common space.
@@ -31,14 +48,8 @@ class _Contrast(nn.Module):
     reads: tuple[Modality, ...] = ("image", "text")
 
     def __init__(self, config: PretrainedConfig, encoders: Any, factor: float) -> None:
-        super().__init__()
+        super().__init__(factor)
         self.project = nn.ModuleDict({name: build_projection(encoders[name], config.width) for name in self.reads})
-        self.log_factor = nn.Parameter(torch.tensor(math.log(factor)))
-
-    @property
-    def factor(self) -> torch.Tensor:
-        """What similarities are multiplied by to become logits."""
-        return self.log_factor.clamp_max(_STEEPEST).exp()
 
     def embed(self, encoders: Any, name: Modality, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """(B, width) unit vectors of the samples whose inputs these are."""
@@ -114,7 +125,7 @@ class Sigmoid(_Contrast):
         return losses.sum(1).mean()
 
 
-class Halves(nn.Module):
+class Halves(_Scaled):
     """Each first half of a note is to choose its second half among those of the batch, and the reverse.
 
     Parts of one text belong together (DeCLUTR, Giorgi et al. 2021): what a patient has shows all over his note, so that a
@@ -128,9 +139,8 @@ class Halves(nn.Module):
     reads: tuple[Modality, ...] = ("text",)
 
     def __init__(self, config: PretrainedConfig, encoders: Any) -> None:
-        super().__init__()
+        super().__init__(_FIRST)
         self.project = build_projection(encoders["text"], config.width)
-        self.log_factor = nn.Parameter(torch.tensor(math.log(_FIRST)))
 
     def forward(self, encoders: Any, batch: Batch) -> torch.Tensor | None:
         """Mean cross-entropy of both directions over notes long enough to be cut, None when there are fewer than two."""
@@ -144,7 +154,7 @@ class Halves(nn.Module):
             functional.normalize(self.project(encoders["text"](*half).pooled).float(), dim=1)
             for half in self.cut(*(tensor[asked] for tensor in inputs))
         )
-        return _chosen_both_ways(self.log_factor.clamp_max(_STEEPEST).exp() * first @ second.T)
+        return _chosen_both_ways(self.factor * first @ second.T)
 
     def cut(
         self, ids: torch.Tensor, values: torch.Tensor, is_number: torch.Tensor, mask: torch.Tensor

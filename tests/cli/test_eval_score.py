@@ -49,9 +49,17 @@ def test_a_site_where_the_model_is_far_off_is_told_in_words(cases) -> None:
     assert "esearch use only" in done.stdout
 
 
+def test_what_few_cases_do_not_show_cannot_be_told(cases) -> None:
+    done = recalibrate(cases(times=1.0, n=60))
+    assert done.exit_code == 0
+    assert done.stdout.startswith("Whether recalibration helped cannot be told: ")
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_where_the_model_is_right_no_help_is_claimed_and_next_to_nothing_is_changed(cases, seed) -> None:
-    found = json.loads(recalibrate(cases(times=1.0, seed=seed), "--json").stdout)
+    done = recalibrate(cases(times=1.0, seed=seed), "--json")
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
     assert found["helped"] is not True
     assert abs(found["difference"]) < 0.01
 

@@ -17,6 +17,7 @@ from medmm.pretrained.network import PretrainedNetwork
 from medmm.transforms.batch import Batch
 from medmm.transforms.text import TextRecipe
 from medmm.transforms.volume import VolumeRecipe
+from tests.learned import losses_of
 
 
 def network_of(*objectives: str) -> PretrainedNetwork:
@@ -144,11 +145,5 @@ def test_halves_are_told_apart_as_pairs_are_and_short_notes_are_not_asked() -> N
 def test_what_a_note_is_about_is_learned_from_its_halves(encoder: str) -> None:
     network, batch = reading(encoder), asking(notes_of(64))
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
-    losses = []
-    for _ in range(60):
-        loss = network(batch)["halves"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = losses_of(lambda: network(batch)["halves"], optimizer, 60)
     assert np.mean(losses[-5:]) < 0.6 * np.log(64)  # of guessing

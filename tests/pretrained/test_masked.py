@@ -18,6 +18,7 @@ from medmm.pretrained.network import PretrainedNetwork
 from medmm.transforms.batch import Batch
 from medmm.transforms.text import TextRecipe
 from medmm.transforms.volume import VolumeRecipe
+from tests.learned import losses_of
 
 SMALL: dict[str, dict[str, Any]] = {
     "resnet": {"widths": [4, 8, 8, 16]},
@@ -99,13 +100,7 @@ def test_filling_in_is_learned_where_there_is_something_to_learn() -> None:
     network, batch = imaging(), images_of(4)
     constant = Batch({"image": (torch.full_like(batch.inputs["image"][0], 0.7),)}, batch.present)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    losses = []
-    for _ in range(60):
-        loss = network(constant)["masked_image"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = losses_of(lambda: network(constant)["masked_image"], optimizer, 60)
     assert losses[-1] < 0.2 * losses[0]
 
 
@@ -180,13 +175,8 @@ def test_what_fills_in_grows_and_not_the_tokens_that_training_starts_from() -> N
     ids = torch.where(torch.rand(40, 20, generator=generator) < 0.5, topic, other)
     inputs = ids, torch.zeros(40, 20), torch.zeros(40, 20, dtype=torch.bool), torch.ones(40, 20, dtype=torch.bool)
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
-    losses = []
-    for _ in range(80):
-        loss = network(Batch({"text": inputs}, {"text": torch.ones(40, dtype=torch.bool)}))["masked_language"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    batch = Batch({"text": inputs}, {"text": torch.ones(40, dtype=torch.bool)})
+    losses = losses_of(lambda: network(batch)["masked_language"], optimizer, 80)
     assert losses[-1] < 0.65 * losses[0]
     assert network.encoders["text"].eval()(*inputs).tokens.std().item() < 1.2  # 1.6 when words are told from them directly
 
