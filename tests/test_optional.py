@@ -46,14 +46,18 @@ def test_monai_comes_without_transformers_which_can_be_imported_after_it() -> No
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=120)
 
 
-def test_only_the_thread_that_asks_for_it_is_kept_from_a_package_and_only_meanwhile() -> None:
-    name = "this"  # prints, and nobody imports it
+def test_only_the_thread_that_asks_for_it_is_kept_from_a_package_and_only_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "package_imported_by_nobody"  # the standard library's may have been imported by another test
+    (tmp_path / f"{name}.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
 
     def found() -> bool:
         return importlib.util.find_spec(name) is not None
 
     with ThreadPoolExecutor(1) as other, _unseen(name):
         assert other.submit(found).result()
-        with pytest.raises(ModuleNotFoundError, match="this"):
+        with pytest.raises(ModuleNotFoundError, match=name):
             found()
     assert found()
