@@ -187,6 +187,9 @@ class _Bench:
         reference = standing.best({name: estimates[name] for name in candidates})
         rows = [self._model_row(row, found, given[row], standing) for row, found in runs.items()]
         rows += [AblationRow(name=name, what="baseline", metrics=standing.values(estimates[name])) for name in beside]
+        baseline = standing.best({name: estimates[name] for name in beside})
+        differences = standing.against(reference, [row.name for row in rows], estimates)
+        beyond = standing.against(baseline, [row.name for row in runs], estimates)
         return Ablation(
             medmm=medmm.__version__,
             disclaimer=DISCLAIMER,
@@ -197,8 +200,11 @@ class _Bench:
             patients=len(place),
             intervals=intervals_of(self.task),
             reference=reference,
+            baseline=baseline,
             endpoint=standing.endpoint.name,
-            rows=standing.against(reference, rows, estimates),
+            rows=tuple(
+                row.model_copy(update={"differences": differences[row.name], "beyond": beyond.get(row.name, {})}) for row in rows
+            ),
             notes=(*_notes(len(first.rows), self.plan), *_fewer(lacking, len(first.rows))),
         )
 
@@ -271,7 +277,9 @@ def _fewer(lacking: Mapping[_Row, Mapping[str, Sequence[Side]]], samples: int) -
 
 
 def _notes(samples: int, plan: Plan) -> tuple[str, ...]:
-    found = ["The reference row was chosen on these very samples, which flatters it: differences from it are cautious."]
+    found = [
+        "The reference and the best baseline were chosen on these very samples, which flatters them: differences are cautious."
+    ]
     if samples < 100:
         found.append(f"Only {samples} samples: a difference would have to be large to show.")
     if len(plan.seeds) == 1:

@@ -15,7 +15,7 @@ from medmm.evaluation.sides import Decisions, Side
 from medmm.evaluation.task import Task
 from medmm.metrics import Metric, Scores, decide
 from medmm.metrics.comparison import adjust, bootstrap_p
-from medmm.report.ablation import AblationRow, Difference, Outcome
+from medmm.report.ablation import Difference, Outcome
 from medmm.results import Value
 from medmm.types import AnyArray, FloatArray
 
@@ -45,25 +45,24 @@ class Standing:
         sign = 1 if self.endpoint.better == "higher" else -1
         return max(rows, key=lambda row: np.nan_to_num(sign * rows[row].points[self.endpoint.name], nan=-np.inf))
 
-    def against(self, reference: str, rows: Sequence[AblationRow], estimates: Mapping[str, Estimates]) -> tuple[AblationRow, ...]:
-        """Every row with its differences from the reference; p values corrected over the rows, metric by metric."""
-        others = [row for row in rows if row.name != reference]
-        moved = {row.name: estimates[row.name] - estimates[reference] for row in others}
-        judged: dict[str, dict[str, Difference]] = {row.name: {} for row in rows}
+    def against(self, reference: str, rows: Sequence[str], estimates: Mapping[str, Estimates]) -> dict[str, dict[str, Difference]]:
+        """Differences of rows from a reference, none of its own; p values corrected over the rows, metric by metric."""
+        moved = {row: estimates[row] - estimates[reference] for row in rows if row != reference}
+        judged: dict[str, dict[str, Difference]] = {row: {} for row in rows}
         for metric in self.metrics:
-            p = np.array([bootstrap_p(moved[row.name].drawn[metric.name]) for row in others])
+            p = np.array([bootstrap_p(found.drawn[metric.name]) for found in moved.values()])
             known = ~np.isnan(p)
             adjusted = np.full(len(p), np.nan)
             adjusted[known] = adjust(p[known], "holm") if known.any() else ()
-            for row, raw, corrected in zip(others, p, adjusted, strict=True):
-                value = self.resampling.value(metric, moved[row.name])
-                judged[row.name][metric.name] = Difference(
+            for row, raw, corrected in zip(moved, p, adjusted, strict=True):
+                value = self.resampling.value(metric, moved[row])
+                judged[row][metric.name] = Difference(
                     value=value,
                     p_value=None if np.isnan(raw) else float(raw),
                     adjusted_p=None if np.isnan(corrected) else float(corrected),
                     outcome=self._outcome(value, float(corrected)),
                 )
-        return tuple(row.model_copy(update={"differences": judged[row.name]}) for row in rows)
+        return judged
 
     def _outcome(self, value: Value, p: float) -> Outcome:
         if value.value is None or value.low is None or value.high is None or np.isnan(p):

@@ -21,7 +21,7 @@ class _Strict(BaseModel):
 
 
 class Difference(_Strict):
-    """A row minus the reference row in one metric, on the same samples.
+    """A row minus another in one metric, on the same samples.
 
     Attributes:
         value: Difference with its interval, patients resampled for both alike.
@@ -47,6 +47,7 @@ class AblationRow(_Strict):
         metrics: Mean over the seeds, with an interval that resamples patients.
         spread: Standard deviation over the seeds, for more than one.
         differences: Metric to difference from the reference row; empty for the reference itself.
+        beyond: Of a model, metric to difference from the best baseline; p values are corrected for the number of models.
         given: The same models where they are given some of their modalities only, e.g. `text`: metrics, as above.
         parameters: Trainable numbers.
         milliseconds: Of the network for one study, median.
@@ -60,6 +61,7 @@ class AblationRow(_Strict):
     metrics: dict[str, Value]
     spread: dict[str, float] = {}
     differences: dict[str, Difference] = {}
+    beyond: dict[str, Difference] = {}
     given: dict[str, dict[str, Value]] = {}
     parameters: int | None = None
     milliseconds: float | None = None
@@ -74,7 +76,8 @@ class Ablation(_Strict):
         n, patients: Samples that every row answered, and of how many patients, or of how many of what intervals resample.
         intervals: How intervals were made.
         reference: Row the differences are from: the best single modality in `endpoint`.
-        endpoint: Metric that chose it.
+        baseline: The best of the baselines in `endpoint`; empty in results made before models were compared with it.
+        endpoint: Metric that chose them.
         rows: Models, then baselines.
         notes: What a reader must know.
     """
@@ -88,6 +91,7 @@ class Ablation(_Strict):
     patients: int
     intervals: Intervals
     reference: str
+    baseline: str = ""
     endpoint: str
     rows: tuple[AblationRow, ...]
     notes: tuple[str, ...] = ()
@@ -101,9 +105,11 @@ def render_ablation(ablation: Ablation) -> str:
     """
     names = list(ablation.rows[0].metrics)
     drawn = ablation.intervals.method.partition(" bootstrap")[0] + "s"
-    head = ["row", *names, f"{ablation.endpoint} minus {ablation.reference}", "p", "parameters", "ms a study"]
+    others = [name for name in (ablation.reference, ablation.baseline) if name]
+    compared = [cell for other in others for cell in (f"{ablation.endpoint} minus {other}", "p")]
+    head = ["row", *names, *compared, "parameters", "ms a study"]
     lines = [f"| {' | '.join(map(escape, head))} |", "|" + " --- |" * len(head)]
-    lines += [f"| {' | '.join(_cells(row, names, ablation.endpoint))} |" for row in _ranked(ablation)]
+    lines += [f"| {' | '.join(_cells(row, names, ablation))} |" for row in _ranked(ablation)]
     notes = "".join(f"- {escape(note)}\n" for note in ablation.notes)
     return (
         f"# {escape(ablation.task)}: what is worth having\n\n{ablation.disclaimer}\n\n"
@@ -138,11 +144,17 @@ def _ranked(ablation: Ablation) -> Sequence[AblationRow]:
     return sorted(ablation.rows, key=key)
 
 
-def _cells(row: AblationRow, names: Sequence[str], endpoint: str) -> list[str]:
-    difference = row.differences.get(endpoint)
-    shown = difference is not None and difference.outcome in ("better", "worse")
-    moved = number(difference.value) if difference else ""
-    p = "" if difference is None or difference.adjusted_p is None else f"{difference.adjusted_p:.3f}"
+def _cells(row: AblationRow, names: Sequence[str], ablation: Ablation) -> list[str]:
+    found = [row.differences] + [row.beyond] * bool(ablation.baseline)
+    compared = [cell for differences in found for cell in _compared(differences.get(ablation.endpoint))]
     size = "" if row.parameters is None else f"{row.parameters:,}"
     time = "" if row.milliseconds is None else f"{row.milliseconds:.1f}"
-    return [escape(row.name), *(number(row.metrics[n]) for n in names), f"**{moved}**" if shown else moved, p, size, time]
+    return [escape(row.name), *(number(row.metrics[n]) for n in names), *compared, size, time]
+
+
+def _compared(difference: Difference | None) -> tuple[str, str]:
+    """A difference, in bold where it is shown, and its corrected p value."""
+    if difference is None:
+        return "", ""
+    moved, p = number(difference.value), difference.adjusted_p
+    return f"**{moved}**" if difference.outcome in ("better", "worse") else moved, "" if p is None else f"{p:.3f}"

@@ -21,7 +21,6 @@ DASHES = ("solid", (0, (6, 2)), (0, (2, 2)), (0, (1, 3)))
 _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"} | {
     colour: f"var(--accent-{i})" for i, colour in enumerate(ACCENTS)
 }
-_LABEL_LENGTH = 28
 _ON_PAPER = (
     "svg{background:#fff;font-family:sans-serif;--ink:#16202b;--muted:#586675;--line:#d8dde3;"
     "--accent-0:#0b63b0;--accent-1:#b3500a;--accent-2:#2d7a3a;--accent-3:#7a4da0}"
@@ -73,9 +72,9 @@ def blank(width: float, height: float, heights: Sequence[float] = (1,), *, measu
     return figure, axes
 
 
-def short(label: str) -> str:
+def short(label: str, length: int = 28) -> str:
     """A name that fits beside an axis."""
-    return label if len(label) <= _LABEL_LENGTH else label[:_LABEL_LENGTH] + "..."
+    return label if len(label) <= length else label[:length] + "..."
 
 
 def to_svg(figure: Figure, title: str) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _SQUARE = 3.6
 _UNIT = (-0.02, 1.02)
+_ROW_LENGTH = 40  # of the name of a row, which has the margin to itself
 
 
 @style()
@@ -110,7 +111,7 @@ def forest_figure(rows: Mapping[str, Value], metric: str, *, reference: float | 
         reference: Where a line stands, e.g. 0.5.
     """
     shown = [(name, v.value, v) for name, v in rows.items() if v.value is not None]
-    figure, (axes,) = blank(4.4, 0.7 + 0.3 * max(len(shown), 2), measured=True)
+    figure, (axes,) = blank(5.2, 0.7 + 0.3 * max(len(shown), 2), measured=True)
     if reference is not None:
         axes.axvline(reference, color=MUTED, linewidth=1, linestyle=DASHES[1])
     for row, (_, point, value) in enumerate(reversed(shown)):
@@ -119,7 +120,7 @@ def forest_figure(rows: Mapping[str, Value], metric: str, *, reference: float | 
         if value.low is not None and value.high is not None:
             axes.plot([value.low, value.high], [row, row], color=ACCENTS[0], linewidth=1.8, solid_capstyle="butt")
         axes.plot([point], [row], "o", color=ACCENTS[0], markersize=5)
-    axes.set_yticks(range(len(shown)), [short(name) for name, _, _ in reversed(shown)])
+    axes.set_yticks(range(len(shown)), [short(name, _ROW_LENGTH) for name, _, _ in reversed(shown)])
     axes.set(ylim=(-0.6, len(shown) - 0.4), xlabel=metric)
     return to_svg(figure, f"{metric} of every row with its interval")
 

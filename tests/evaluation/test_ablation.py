@@ -77,6 +77,18 @@ def test_a_difference_is_that_of_the_rows_and_the_reference_has_none(compared: t
                 assert difference.p_value <= difference.adjusted_p <= 1
 
 
+def test_models_are_also_compared_with_the_best_baseline(compared: tuple[Path, Ablation]) -> None:
+    out, found = compared
+    rows = {row.name: row for row in found.rows}
+    beaten = max((r for r in found.rows if r.what == "baseline"), key=lambda r: r.metrics["auroc"].value or 0)
+    assert found.baseline == beaten.name
+    for row in found.rows:
+        assert set(row.beyond) == (set(row.metrics) if row.what == "model" else set())
+        for name, difference in row.beyond.items():
+            assert difference.value.value == pytest.approx(row.metrics[name].value - rows[found.baseline].metrics[name].value)
+    assert f"| auroc minus {beaten.name} | p |" in (out / "ablation.md").read_text()
+
+
 def test_all_seeds_share_one_division_of_the_patients(compared: tuple[Path, Ablation]) -> None:
     out, _ = compared
     rows = [read_rows(folder / "split.csv", TaskError) for folder in (out / "cells").glob("text-[01]")]

@@ -14,7 +14,6 @@ from medmm.evaluation.sides import Decisions, Side
 from medmm.evaluation.standing import Standing, answered_by, endpoint_of, mean, on_common_samples
 from medmm.evaluation.task import Task
 from medmm.metrics import Scores, decide
-from medmm.report.ablation import AblationRow
 from medmm.store import Record
 
 TASK = Task(name="t", intervals=IntervalPolicy(replicates=200))
@@ -62,9 +61,8 @@ def test_differences_are_judged_against_the_reference_with_holms_correction() ->
     resampling = Resampling.of(60, TASK.intervals)
     standing = Standing(resampling, metrics, endpoint_of(metrics))
     estimates = {name: resampling.estimate(s.scores, metrics) for name, s in sides.items()}
-    rows = [AblationRow(name=name, what="model", metrics=standing.values(e)) for name, e in estimates.items()]
     assert standing.best({"bad": estimates["bad"], "good": estimates["good"]}) == "good"
-    judged = {row.name: row.differences for row in standing.against("good", rows, estimates)}
+    judged = standing.against("good", list(sides), estimates)
     assert judged["good"] == {}
     assert judged["bad"]["auroc"].outcome == "worse"
     assert judged["bad"]["brier"].outcome == "worse"  # a higher Brier score is worse
