@@ -103,6 +103,7 @@ class TrainConfig:
         voxels: Budget of one network input.
         max_tokens: Longest note.
         width: Channels in which modalities meet; a multiple of the 4 attention heads.
+        vote: Weight of each modality's own logits beside the fused ones in the joint answer; a fusion of logits has no vote.
         augment: Whether training studies are varied.
         augmentation: How, for each modality; by default images alone, and a little.
         mixup: Alpha of the mixing of studies (Zhang et al. 2018); 0 mixes none.
@@ -167,6 +168,7 @@ class TrainConfig:
     voxels: Annotated[int, Field(ge=8**3)] = 64**3
     max_tokens: Annotated[int, Field(ge=8)] = 256
     width: Annotated[int, Field(ge=4, multiple_of=4)] = 128
+    vote: NotNegative = 0.5
     augment: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
     mixup: NotNegative = 0.0

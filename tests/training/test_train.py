@@ -187,6 +187,26 @@ def test_any_modality_may_be_missing_in_training(imaged_rows: Any, write_cohort:
     assert set(answers.single) == {"image", "text"}
 
 
+def test_the_weight_of_the_votes_is_that_of_the_configuration_and_changes_the_joint_answer(
+    imaged_rows: Any, write_cohort: Any, tmp_path: Path
+) -> None:
+    rows = imaged_rows(40)
+    cohort, study = write_cohort(tmp_path, rows), open_study(rows[0]["image"], note=rows[0]["note"])
+    joint = {}
+    for vote in (0.0, 2.0):
+        config = replace(MIXED, epochs=1, vote=vote)
+        predictor = Predictor.load(train(cohort, tmp_path / f"vote {vote}", config, labels=LABELS).folder, "cpu")
+        found, model = predictor.predict(study), predictor.folder.model
+        given = predictor.folder.preprocessor.collate([predictor.folder.preprocessor.prepare(study)[0]])
+        fused = model.fuse(model.encode(given), given.present)[0].tolist()
+        own = found.single["image"].logits, found.single["text"].logits
+        joint[vote] = [found.answer.logits[name] for name in LABELS]
+        assert joint[vote] == pytest.approx(
+            [f + vote * sum(o[n] for o in own) for f, n in zip(fused, LABELS, strict=True)], abs=1e-5
+        )
+    assert joint[0.0] != pytest.approx(joint[2.0], abs=1e-3)
+
+
 def test_a_single_image_in_the_whole_cohort_does_not_stop_training(imaged_rows: Any, write_cohort: Any, tmp_path: Path) -> None:
     rows = imaged_rows(40)
     for row in rows[1:]:
