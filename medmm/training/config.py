@@ -76,8 +76,10 @@ class TrainConfig:
         labels_from: `reports` when labels were read off reports: then only the indication of a note is read.
         note_sections: Sections of notes that are read instead, "" for what stands under no heading.
         epochs: Most passes over the training data.
-        patience: Epochs without a better validation macro-F1 after which training stops, counted once
+        patience: Epochs without a better one, as `judge` says, after which training stops, counted once
             the learning rate has started to fall.
+        judge: What tells on the validation side which epoch is best and kept: macro-F1, or the loss, which also hears of
+            ranks and probabilities that change no decision.
         batch_size: Cases of one step, or of one part of it (see `accumulate`).
         accumulate: Parts of a step, computed one after another: a step then learns from `accumulate` times `batch_size` cases.
         optimizer: `adamw`, `adam`, `radam`, `sgd` (Nesterov) or `rmsprop`.
@@ -143,6 +145,7 @@ class TrainConfig:
     note_sections: Annotated[tuple[SectionName, ...], Field(min_length=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] = 30
     patience: Annotated[int, Field(ge=0)] = 10
+    judge: Literal["f1_macro", "loss"] = "f1_macro"
     batch_size: Annotated[int, Field(ge=1)] = 8
     accumulate: Annotated[int, Field(ge=1)] = 1
     optimizer: Literal["adamw", "adam", "radam", "sgd", "rmsprop"] = "adamw"

@@ -56,7 +56,7 @@ def fit(
     log: Log,
     on_progress: OnProgress,
 ) -> Progress:
-    """Train until the epochs are over or validation macro-F1 stops rising; leaves the best weights in the model.
+    """Train until the epochs are over or validation gets no better; leaves the best weights in the model.
 
     Args:
         model: On its device, freshly initialised.
@@ -75,7 +75,7 @@ def fit(
     def judge(averaged: MultimodalClassifier) -> Standing:
         assert val is not None
         f1, loss = evaluate(averaged, preprocessor, val, config)
-        return Standing(f1, loss, {"val/f1_macro": f1, "val/loss": loss})
+        return Standing(-loss if config.judge == "loss" else f1, loss, {"val/f1_macro": f1, "val/loss": loss})
 
     supervised = _Supervised(model, preprocessor, train, config)
     trainer = Trainer(model, supervised, config, model.encoders)

@@ -82,6 +82,23 @@ def test_training_stops_after_patience_without_a_better_validation_f1(
     assert log_loss(setup.val.target[:, 1], kept) == pytest.approx(progress.best_loss, rel=1e-5)  # not the last epoch's
 
 
+def test_the_epoch_of_the_least_validation_loss_is_kept_where_the_loss_judges(
+    note_rows: Any, write_cohort: Any, text_only: TrainConfig, tmp_path: Path
+) -> None:
+    rows = note_rows(80)
+    for row in rows[::4]:  # wrong labels, so that a network grows too sure of itself
+        row["label"] = "large" if row["label"] == "no_large" else "no_large"
+    cohort, whole = write_cohort(tmp_path, rows), replace(text_only, epochs=30, patience=30)
+    _, by_f1 = Setup(cohort, whole).fit(tmp_path / "f1")
+    setup = Setup(cohort, replace(whole, judge="loss"))
+    model, by_loss = setup.fit(tmp_path / "loss")
+    losses = [row["val/loss"] for row in by_loss.history]
+    assert losses == [row["val/loss"] for row in by_f1.history]  # they learn alike
+    assert losses[by_loss.best_epoch] == min(losses) < losses[by_f1.best_epoch]
+    kept = softmax(predict(model, setup.preprocessor, setup.val.samples, setup.config)[0].numpy(), axis=1)[:, 1]
+    assert log_loss(setup.val.target[:, 1], kept) == pytest.approx(min(losses), rel=1e-5)
+
+
 def test_without_validation_all_epochs_are_run(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:
     _, progress = Setup(note_cohort, replace(text_only, patience=0)).fit(tmp_path / "c", val=False)
     assert (progress.epoch, progress.best_epoch) == (4, 3)
