@@ -122,8 +122,9 @@ class Predictor:
     @torch.no_grad()
     def _logits(self, samples: list) -> dict[frozenset[Modality], FloatArray]:  # type: ignore[type-arg]
         try:
-            batch = self.folder.preprocessor.collate(samples).to(self.folder.model.device)
-            answers = self.folder.model.answer_patterns(batch)
+            model = self.folder.model
+            batch = self.folder.preprocessor.collate(samples).to(model.device)
+            answers = model.answer_patterns(model.encode(batch), batch.present)
         except (MemoryError, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
             msg = "Expected the study to fit into the device's memory; the network needs more. Use a device that has more."

@@ -228,22 +228,21 @@ class MultimodalClassifier(nn.Module):
         alone = torch.stack([mask.long() for mask in present.values()]).sum(0) == 1
         return torch.where(alone[:, None], _sum_present(own, present), self._joint(features, present, own))
 
-    def answer_patterns(self, batch: Batch) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
-        """Encode once, answer from every subset of modalities.
+    def answer_patterns(self, features: Features, present: Present) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
+        """Answers from every subset of modalities, of what was encoded once.
 
         Returns:
             For each pattern the (B, classes) logits, NaN where a sample lacks part of it, and the (B,) mask of
             samples that have all of it.
         """
-        features = self.encode(batch)
         answers = {}
         for pattern in self.patterns:
-            complete = torch.stack([batch.present[name] for name in pattern]).all(0)
-            logits = torch.full((len(batch), len(self.config.labels)), torch.nan, device=self.device)
+            complete = torch.stack([present[name] for name in pattern]).all(0)
+            logits = torch.full((len(complete), len(self.config.labels)), torch.nan, device=self.device)
             if bool(complete.any()):
                 rows = {name: encoded.take(complete) for name, encoded in features.items()}
-                present = {name: mask[complete] for name, mask in batch.only(pattern).present.items()}
-                logits[complete] = self.answer(rows, present).to(logits.dtype)
+                given = {name: torch.full_like(mask[complete], name in pattern) for name, mask in present.items()}
+                logits[complete] = self.answer(rows, given).to(logits.dtype)
             answers[pattern] = logits, complete
         return answers
 

@@ -176,7 +176,7 @@ def golden_logits(model: MultimodalClassifier, preprocessor: Preprocessor) -> di
     """Raw logits of a fixed study for each subset of modalities: what the weights must keep saying."""
     sample, _ = preprocessor.prepare(_golden_study(preprocessor))
     batch = preprocessor.collate([sample]).to(model.device)
-    answers = model.eval().answer_patterns(batch)
+    answers = model.answer_patterns(model.eval().encode(batch), batch.present)
     return {pattern_name(pattern): [round(float(v), 6) for v in logits[0]] for pattern, (logits, _) in answers.items()}
 
 

@@ -16,6 +16,7 @@ from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.transforms.batch import Batch
 from medmm.transforms.text import TextRecipe
 from medmm.transforms.volume import VolumeRecipe
+from medmm.types import Modality
 
 RECIPE = VolumeRecipe((32, 32, 32), (2.0, 2.0, 2.0))
 IMAGE = Side(RECIPE, "resnet", {"widths": [4, 4, 8, 8]})
@@ -58,6 +59,11 @@ def one(whole: Batch, i: int) -> Batch:
     return Batch(inputs, {name: mask[i : i + 1] for name, mask in whole.present.items()})
 
 
+def answers_of(model: MultimodalClassifier, given: Batch) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
+    """From every subset of modalities."""
+    return model.answer_patterns(model.encode(given), given.present)
+
+
 MIXED = [(True, True), (True, False), (False, True), (True, True), (False, True), (True, False)]
 
 
@@ -65,9 +71,9 @@ MIXED = [(True, True), (True, False), (False, True), (True, True), (False, True)
 @torch.no_grad()
 def test_a_batch_of_mixed_patterns_answers_as_each_sample_alone(fusion: str) -> None:
     model, whole = build(fusion), batch(MIXED)
-    together = model.answer_patterns(whole)
+    together = answers_of(model, whole)
     for i in range(len(MIXED)):
-        alone = model.answer_patterns(one(whole, i))
+        alone = answers_of(model, one(whole, i))
         for pattern, (logits, complete) in together.items():
             assert bool(complete[i]) == bool(alone[pattern][1][0]) == all(whole.present[name][i] for name in pattern)
             if complete[i]:
@@ -82,9 +88,9 @@ def test_a_note_that_is_hardly_trusted_hardly_counts_at_a_gate() -> None:
     without = model.fuse(model.encode(whole), alone)
     for trust in (1.0, 0.3, 1e-9):
         heard = replace(whole, trust={"text": torch.full((3,), trust)})
-        logits, complete = model.answer_patterns(heard)[both]
+        logits, complete = answers_of(model, heard)[both]
         assert complete.all()
-        assert torch.equal(logits, model.answer_patterns(whole)[both][0]) == (trust == 1.0)
+        assert torch.equal(logits, answers_of(model, whole)[both][0]) == (trust == 1.0)
         assert torch.allclose(logits, without, atol=1e-5) == (trust == 1e-9)
 
 
@@ -95,7 +101,7 @@ def test_asking_for_one_modality_is_like_having_only_that(fusion: str) -> None:
     for pattern in itertools.chain(model.patterns):
         given = batch([(True, True)] * 3)
         only = batch([("image" in pattern, "text" in pattern)] * 3)
-        assert torch.allclose(model.answer_patterns(given)[pattern][0], model.answer(model.encode(only), only.present), atol=2e-5)
+        assert torch.allclose(answers_of(model, given)[pattern][0], model.answer(model.encode(only), only.present), atol=2e-5)
 
 
 @torch.no_grad()
@@ -148,7 +154,7 @@ def test_a_model_knows_which_subsets_it_can_answer(sides: dict[str, None], patte
 
     model = build("weighted", "multiclass", 3, **sides)
     assert [pattern_name(p) for p in model.patterns] == patterns
-    answers = model.answer_patterns(batch([(True, True)] * 2))
+    answers = answers_of(model, batch([(True, True)] * 2))
     assert all(logits.shape == (2, 3) for logits, _ in answers.values())
 
 

@@ -74,9 +74,10 @@ def heldout_logits(model: MultimodalClassifier, preprocessor: Preprocessor, exam
     for start in range(0, len(examples), batch_size):
         chunk = [examples.samples[i] for i in range(start, min(start + batch_size, len(examples)))]
         batch = preprocessor.collate(chunk).to(model.device)
+        features = model.encode(batch)
         if model.config.tasks:
-            outputs.append(model.further(model.encode(batch), batch.present))
-        for pattern, (values, whole) in model.answer_patterns(batch).items():
+            outputs.append(model.further(features, batch.present))
+        for pattern, (values, whole) in model.answer_patterns(features, batch.present).items():
             logits[pattern_name(pattern)].append(values.double().cpu().numpy())
             complete[pattern_name(pattern)].append(whole.cpu().numpy())
     classes = len(model.config.labels)

@@ -80,6 +80,8 @@ class TrainConfig:
             the learning rate has started to fall.
         judge: What tells on the validation side which epoch is best and kept: macro-F1, or the loss, which also hears of
             ranks and probabilities that change no decision.
+        judge_on: What `judge` looks at: answers from the `whole` of what cases have, or the mean over the `subsets` of
+            modalities, so that one that learns late is not cut off where the others make up for it.
         batch_size: Cases of one step, or of one part of it (see `accumulate`).
         accumulate: Parts of a step, computed one after another: a step then learns from `accumulate` times `batch_size` cases.
         optimizer: `adamw`, `adam`, `radam`, `sgd` (Nesterov) or `rmsprop`.
@@ -108,6 +110,8 @@ class TrainConfig:
         vote: Weight of each modality's own logits beside the fused ones in the joint answer; a fusion of logits has no vote.
         augment: Whether training studies are varied.
         augmentation: How, for each modality; by default images alone, and a little.
+        modality_dropout: Chance of each modality of a case to be hidden from the fusion in a step (Neverova et al. 2016), so that
+            it learns to answer from every subset; one that would lose all keeps all, and own heads go on seeing theirs.
         mixup: Alpha of the mixing of studies (Zhang et al. 2018); 0 mixes none.
         adversarial: Training on studies changed to mislead; none by default.
         distill_temperature: How far `medmm distill` softens teacher and student.
@@ -146,6 +150,7 @@ class TrainConfig:
     epochs: Annotated[int, Field(ge=1)] = 30
     patience: Annotated[int, Field(ge=0)] = 10
     judge: Literal["f1_macro", "loss"] = "f1_macro"
+    judge_on: Literal["whole", "subsets"] = "whole"
     batch_size: Annotated[int, Field(ge=1)] = 8
     accumulate: Annotated[int, Field(ge=1)] = 1
     optimizer: Literal["adamw", "adam", "radam", "sgd", "rmsprop"] = "adamw"
@@ -174,6 +179,7 @@ class TrainConfig:
     vote: NotNegative = 0.5
     augment: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
+    modality_dropout: ShareBelowOne = 0.0
     mixup: NotNegative = 0.0
     adversarial: Attack = field(default_factory=Attack)
     distill_temperature: Positive = 2.0

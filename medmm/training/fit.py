@@ -90,34 +90,53 @@ def evaluate(
 ) -> tuple[float, float]:
     """Validation macro-F1 (at its own best threshold, which the final calibration sets anew) and loss.
 
-    The loss is the log-loss of the main task plus that of the further ones, each with its weight.
+    Both are of answers from all that cases have, or means over the subsets of modalities in which every class is found. The
+    loss is the log-loss of the main task plus that of the further ones, each with its weight.
     """
-    outputs, further = predict(model, preprocessor, examples.samples, config)
-    kind, labels = model.config.kind, model.config.labels
-    p = (outputs.sigmoid() if kind == "multilabel" else outputs.softmax(1)).numpy()
-    called = decide(kind, p, best_thresholds(kind, examples.target, p))
-    scores = Scores(kind, labels, examples.target, p, called, np.arange(len(p)))
+    answers, further = predict(model, preprocessor, examples.samples, config)
+    judged = [(examples.target, logits) for logits in answers]
+    if config.judge_on == "subsets":
+        asked = [(target[rows], logits[rows]) for target, logits in judged if (rows := ~logits.isnan().any(1).numpy()).any()]
+        judged = [of for of in asked if (np.nansum(of[0], axis=0) > 0).all()] or asked
+    f1, loss = np.mean([_standing(model.config.kind, model.config.labels, *of) for of in judged], axis=0)
     losses = [
         task.weight * float(task_loss(task, output, torch.from_numpy(target)))
         for task, output, target in zip(model.config.tasks, further, examples.further, strict=True)
     ]
-    return point("f1_macro", scores), point("log_loss", scores) + sum(losses)
+    return float(f1), float(loss) + sum(losses)
 
 
 @torch.no_grad()
 def predict(
     model: MultimodalClassifier, preprocessor: Preprocessor, samples: Sequence[Sample], config: TrainConfig
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """(n, K) float64 logits of each sample from all it has, and the outputs for each further task."""
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Of each sample float64 answers and outputs.
+
+    Returns:
+        Logits (n, K) from all that the sample has, or for each subset of modalities where training stops on these, NaN where it
+        lacks part of it; and of each further task the output of its head.
+    """
     model.eval()
     rows: list[tuple[torch.Tensor, ...]] = []
     for start in range(0, len(samples), config.batch_size):
         chunk = [samples[i] for i in range(start, min(start + config.batch_size, len(samples)))]
         batch = preprocessor.collate(chunk).to(model.device)
         features = model.encode(batch)
-        rows.append((model.answer(features, batch.present), *model.further(features, batch.present)))
-    logits, *further = (torch.cat([tensor.double().cpu() for tensor in column]) for column in zip(*rows, strict=True))
-    return logits, further
+        if config.judge_on == "whole":
+            answers = [model.answer(features, batch.present)]
+        else:
+            answers = [logits for logits, _ in model.answer_patterns(features, batch.present).values()]
+        rows.append((*answers, *model.further(features, batch.present)))
+    columns = [torch.cat([tensor.double().cpu() for tensor in column]) for column in zip(*rows, strict=True)]
+    return columns[: len(answers)], columns[len(answers) :]
+
+
+def _standing(kind: Kind, labels: tuple[str, ...], target: FloatArray, logits: torch.Tensor) -> tuple[float, float]:
+    """Macro-F1 and log-loss."""
+    p = (logits.sigmoid() if kind == "multilabel" else logits.softmax(1)).numpy()
+    called = decide(kind, p, best_thresholds(kind, target, p))
+    scores = Scores(kind, labels, target, p, called, np.arange(len(p)))
+    return point("f1_macro", scores), point("log_loss", scores)
 
 
 def criterion_of(kind: Kind, target: torch.Tensor, config: TrainConfig) -> Criterion:
@@ -169,11 +188,11 @@ class _Supervised:
 
     def _mixed_loss(self, batch: Batch, chosen: list[int]) -> torch.Tensor:
         """Of a batch, each study mixed with another where the configuration says so."""
-        features = self.model.encode(batch)
+        features, shown = self.model.encode(batch), _some_hidden(batch.present, self.config.modality_dropout)
         if not self.config.mixup:
-            return self._loss(self.model.judge(features, batch.present), chosen, batch.present)
+            return self._loss(self.model.judge(features, shown), chosen, batch.present)
         partner, share = partners(batch.present), draw_share(self.config.mixup)
-        logits = self.model.judge(mixed(features, partner, share), batch.present)
+        logits = self.model.judge(mixed(features, partner, share), shown)
         others = [chosen[i] for i in partner.tolist()]
         return share * self._loss(logits, chosen, batch.present) + (1 - share) * self._loss(logits, others, batch.present)
 
@@ -197,3 +216,12 @@ class _Supervised:
 
     def _batch(self, samples: Sequence[Sample]) -> Batch:
         return self.preprocessor.collate(samples).to(self.model.device)
+
+
+def _some_hidden(present: Present, chance: float) -> Present:
+    """What is left when each modality of each case is hidden with a chance; a case that would lose all keeps all."""
+    if not chance:
+        return present
+    kept = {name: mask & (torch.rand(len(mask), device=mask.device) >= chance) for name, mask in present.items()}
+    emptied = ~torch.stack(list(kept.values())).any(0)
+    return {name: mask | (emptied & present[name]) for name, mask in kept.items()}

@@ -83,14 +83,6 @@ class Batch:
         present, trust = ({name: t.to(device) for name, t in each.items()} for each in (self.present, self.trust))
         return Batch(moved, present, trust)
 
-    def keeping(self, kept: dict[Modality, torch.Tensor]) -> Batch:
-        """The same batch with fewer modalities present; `kept` holds (B,) masks."""
-        return replace(self, present={name: mask & kept[name] for name, mask in self.present.items()})
-
-    def only(self, modalities: frozenset[Modality]) -> Batch:
-        """The same batch as if only these modalities had been handed in."""
-        return self.keeping({name: torch.full_like(mask, name in modalities) for name, mask in self.present.items()})
-
 
 @dataclass(frozen=True, slots=True)
 class Preprocessor:

@@ -52,7 +52,7 @@ def accuracy(model: MultimodalClassifier, examples: Examples, attack: Attack | N
     samples: list[Sample] = list(examples.samples)
     if attack is not None:
         samples, _ = attacked(model, samples, loss_of(model, Preprocessor(RECIPE), examples.target), attack)
-    called = predict(model, Preprocessor(RECIPE), samples, CONFIG)[0].numpy().argmax(1)
+    called = predict(model, Preprocessor(RECIPE), samples, CONFIG)[0][0].numpy().argmax(1)
     return float((called == examples.target.argmax(1)).mean())
 
 

@@ -13,10 +13,11 @@ from scipy.special import softmax
 from sklearn.metrics import f1_score, log_loss
 
 from medmm.errors import NonFiniteError
+from medmm.fusion import Present
 from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.sources.cohort import read_cohort
 from medmm.training import TrainConfig
-from medmm.training.fit import Examples, fit, predict
+from medmm.training.fit import Examples, _some_hidden, fit, predict
 from medmm.training.trainer import Progress
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer, TextRecipe
@@ -63,7 +64,7 @@ def test_training_learns_sizes_it_has_not_seen(note_cohort: Path, text_only: Tra
     scores = [row["val/f1_macro"] for row in progress.history]
     assert progress.best_score == max(scores) > 0.85
     assert scores[progress.best_epoch] == max(scores)
-    logits = predict(model, setup.preprocessor, setup.val.samples, setup.config)[0].numpy()
+    logits = predict(model, setup.preprocessor, setup.val.samples, setup.config)[0][0].numpy()
     p, truth = softmax(logits, axis=1)[:, 1], setup.val.target[:, 1]
     best = max(f1_score(truth, p >= t, average="macro", zero_division=0) for t in [0, *p, 2])
     assert best == pytest.approx(progress.best_score)
@@ -78,7 +79,7 @@ def test_training_stops_after_patience_without_a_better_validation_f1(
     assert progress.epoch < 60
     assert progress.epoch - 1 == max(progress.best_epoch, warm) + 3
     assert len(setup.rows) == progress.epoch
-    kept = softmax(predict(model, setup.preprocessor, setup.val.samples, setup.config)[0].numpy(), axis=1)[:, 1]
+    kept = softmax(predict(model, setup.preprocessor, setup.val.samples, setup.config)[0][0].numpy(), axis=1)[:, 1]
     assert log_loss(setup.val.target[:, 1], kept) == pytest.approx(progress.best_loss, rel=1e-5)  # not the last epoch's
 
 
@@ -95,7 +96,7 @@ def test_the_epoch_of_the_least_validation_loss_is_kept_where_the_loss_judges(
     losses = [row["val/loss"] for row in by_loss.history]
     assert losses == [row["val/loss"] for row in by_f1.history]  # they learn alike
     assert losses[by_loss.best_epoch] == min(losses) < losses[by_f1.best_epoch]
-    kept = softmax(predict(model, setup.preprocessor, setup.val.samples, setup.config)[0].numpy(), axis=1)[:, 1]
+    kept = softmax(predict(model, setup.preprocessor, setup.val.samples, setup.config)[0][0].numpy(), axis=1)[:, 1]
     assert log_loss(setup.val.target[:, 1], kept) == pytest.approx(min(losses), rel=1e-5)
 
 
@@ -139,9 +140,21 @@ def test_class_weights_let_a_rare_class_count(
     whole = replace(text_only, class_weights=choice, loss=loss, smoothing=0.0, epochs=30, batch_size=54)  # every class in each step
     setup = Setup(write_cohort(tmp_path, rows), whole)
     model, _ = setup.fit(tmp_path / "c", val=False)
-    logits = predict(model, setup.preprocessor, setup.train.samples, setup.config)[0].numpy()
+    logits = predict(model, setup.preprocessor, setup.train.samples, setup.config)[0][0].numpy()
     mean_p = np.exp(logits[:, 1]).mean() / np.exp(logits).sum(1).mean()
     assert (mean_p > 0.4) == recall_of_the_rare  # the notes say nothing: only the weights speak
+
+
+def test_modalities_are_hidden_with_the_stated_chance_and_never_all_of_a_case() -> None:
+    torch.manual_seed(0)
+    present: Present = {"image": torch.arange(9000) % 3 != 0, "text": torch.arange(9000) % 3 != 1}
+    shown = _some_hidden(present, 0.3)
+    assert not any((shown[name] & ~present[name]).any() for name in present)
+    assert (shown["image"] | shown["text"]).all()
+    both = present["image"] & present["text"]
+    lost = [float((~mask[both]).float().mean()) for mask in shown.values()]
+    assert lost == pytest.approx([0.21, 0.21], abs=0.03)  # 0.3, but for the 0.09 that would have lost both
+    assert _some_hidden(present, 0.0) is present
 
 
 def test_a_frozen_encoder_stays_as_it_was_and_the_rest_learns(note_cohort: Path, text_only: TrainConfig, tmp_path: Path) -> None:

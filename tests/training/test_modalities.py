@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from sklearn.metrics import f1_score
+from torch.nn.functional import cross_entropy
 
 from medmm.errors import TaskError
 from medmm.evaluation.run import run_evaluation
@@ -147,3 +150,39 @@ def test_a_pretrained_speech_encoder_is_what_training_begins_with(cohort: Path, 
         np.testing.assert_allclose(tensor.numpy(), before[name].numpy(), atol=1e-5)
     with pytest.raises(TaskError, match="audio_source"):
         train(cohort, tmp_path / "n", replace(source, audio_source=str(tmp_path / "nowhere")), device="cpu")
+
+
+def test_training_can_judge_on_the_mean_over_the_subsets(cohort: Path, tmp_path: Path) -> None:
+    f1: list[float] = []
+    config = replace(CONFIG, epochs=4, modalities=("text", "tabular"), judge_on="subsets")
+    train(cohort, tmp_path / "m", config, device="cpu", on_epoch=lambda _, row: f1.append(row["val/f1_macro"]))
+    predictor = Predictor.load(tmp_path / "m", "cpu")
+    preprocessor, labels = predictor.folder.preprocessor, predictor.folder.model.config.labels
+    assert preprocessor.tabular is not None
+    asked = [c for c in read_cohort(cohort, fields=preprocessor.tabular.fields, labels=labels).cases if c.split == "val" and c.note]
+    answers = [predictor.answers(preprocessor.prepare(c.open())[0]) for c in asked]  # type: ignore[arg-type]
+    truth = [c.target[1] for c in asked if c.target is not None]
+    best = []
+    for pattern in predictor.folder.model.patterns:
+        p = [given[pattern].probabilities[labels[1]] for given in answers]
+        best.append(max(f1_score(truth, np.array(p) >= t, average="macro", zero_division=0) for t in [0, *p, 2]))
+    assert len(best) == 3
+    assert max(f1) == pytest.approx(np.mean(best))
+
+
+def test_a_fusion_from_which_modalities_were_hidden_answers_better_from_part(cohort: Path, tmp_path: Path) -> None:
+    loss = {}
+    for chance in (0.0, 0.5):
+        config = replace(CONFIG, epochs=15, modalities=("text", "tabular"), modality_dropout=chance)
+        train(cohort, tmp_path / f"{chance}", config, device="cpu")
+        folder = Predictor.load(tmp_path / f"{chance}", "cpu").folder
+        preprocessor, model = folder.preprocessor, folder.model
+        assert preprocessor.tabular is not None
+        asked = read_cohort(cohort, fields=preprocessor.tabular.fields, labels=model.config.labels).cases
+        batch = preprocessor.collate([preprocessor.prepare(c.open())[0] for c in asked if c.note])  # type: ignore[arg-type]
+        truth = torch.tensor([c.target.argmax() for c in asked if c.note and c.target is not None])
+        with torch.no_grad():
+            features = model.encode(batch)
+            given = [{name: torch.full_like(mask, name == kept) for name, mask in batch.present.items()} for kept in batch.present]
+            loss[chance] = sum(float(cross_entropy(model.fuse(features, present), truth)) for present in given)
+    assert loss[0.5] < loss[0.0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from medmm.errors import MissingModalityError, ScopeError
 from medmm.geometry import Grid
@@ -46,14 +45,6 @@ def test_a_note_that_a_machine_wrote_down_is_trusted_as_far_as_it_was_sure() -> 
 def test_a_modality_that_no_sample_has_takes_no_room(study: Study, image: bool, text: bool) -> None:
     batch = BOTH.collate([BOTH.prepare(study)[0]])
     assert ("image" in batch.inputs, "text" in batch.inputs) == (image, text)
-
-
-def test_hiding_a_modality_is_the_same_as_never_having_had_it() -> None:
-    batch = BOTH.collate([BOTH.prepare(Study((ct(),), Note("x")))[0]] * 2)
-    assert batch.only(frozenset({"text"})).present["image"].tolist() == [False, False]
-    kept = batch.keeping({"image": torch.tensor([True, False]), "text": torch.tensor([True, True])})
-    assert kept.present["image"].tolist() == [True, False]
-    assert kept.present["text"].tolist() == [True, True]
 
 
 @pytest.mark.parametrize(
