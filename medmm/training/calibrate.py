@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,27 +135,27 @@ def _fit_task(task: FurtherTask, target: FloatArray, output: FloatArray) -> Furt
 
 
 def write_predictions(
-    path: Path, kind: Kind, labels: tuple[str, ...], cases: Sequence[Case], heldout: Heldout, fold: IntArray,
-    tasks: Sequence[FurtherTask] = (),
+    path: Path, kind: Kind, labels: tuple[str, ...], cases: Sequence[Case], heldout: Heldout, beside: Mapping[int, Heldout],
+    fold: IntArray, tasks: Sequence[FurtherTask] = (),
 ) -> None:  # fmt: skip
     """Write out-of-fold predictions in the predictions-file format.
 
-    Calibration and threshold applied to a fold are fitted on the other folds, so no case had a part
-    in its own probability. Truth and answers of further tasks stand in the rows of the full arm.
+    Calibration and threshold applied to a fold are fitted on the other folds (`beside`, for each fold), so no case had a
+    part in its own probability. Truth and answers of further tasks stand in the rows of the full arm.
     """
     columns = ["sample_id", "patient_id", "arm", "pattern", "split"]
     columns += ["label"] if kind != "multilabel" else [f"label__{name}" for name in labels]
     columns += [f"p__{name}" for name in labels] + [f"logit__{name}" for name in labels] + ["called"]
-    rows = list(_prediction_rows(kind, labels, cases, heldout, fold, tasks))
+    rows = list(_prediction_rows(kind, labels, cases, heldout, beside, fold, tasks))
     write_csv(path, list(dict.fromkeys([*columns, *(name for row in rows for name in row)])), rows)
 
 
 def _prediction_rows(
-    kind: Kind, labels: tuple[str, ...], cases: Sequence[Case], heldout: Heldout, fold: IntArray, tasks: Sequence[FurtherTask]
-) -> Iterable[dict[str, Any]]:
+    kind: Kind, labels: tuple[str, ...], cases: Sequence[Case], heldout: Heldout, beside: Mapping[int, Heldout],
+    fold: IntArray, tasks: Sequence[FurtherTask],
+) -> Iterable[dict[str, Any]]:  # fmt: skip
     full = next(iter(heldout.logits))
-    for f in np.unique(fold):
-        others = heldout.take(fold != f)
+    for f, others in beside.items():
         (calibrators, thresholds), fitted = fit_decisions(kind, others, "out-of-fold"), fit_tasks(tasks, others)
         for name, logits in heldout.logits.items():
             if name not in calibrators:

@@ -116,6 +116,9 @@ class TrainConfig:
         adversarial: Training on studies changed to mislead; none by default.
         distill_temperature: How far `medmm distill` softens teacher and student.
         distill_weight: Share of the teacher's word in the loss beside the labels.
+        nested: Whether the calibration of a fold, of three or more, comes from weights that saw neither that fold nor what they
+            answer, K(K - 1)/2 more trainings for K folds; else from those of the other folds, which learned from it: that is
+            cheaper, and makes calibration look worse than it is.
         fractions: Shares of patients for train, val and test when the cohort states no split.
         tracker: Where the numbers of each epoch are written: `tensorboard`, `mlflow`, `trackio`, `wandb` or `none`.
         precision: `bf16` or `fp16` mixed precision, `fp32`, or `auto`: bf16 on CUDA devices that have it.
@@ -184,6 +187,7 @@ class TrainConfig:
     adversarial: Attack = field(default_factory=Attack)
     distill_temperature: Positive = 2.0
     distill_weight: Share = 0.7
+    nested: bool = True
     fractions: tuple[Positive, Share, Share] = (0.6, 0.15, 0.25)
     tracker: Tracker = "tensorboard"
     precision: Precision = "auto"

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -165,18 +166,26 @@ class _Run:
         fold = np.array([fold_of_study[c.study_id] for c in kept])
         rows = np.arange(len(kept))
         self._refuse_too_few(rows, kept)
-        parts: dict[int, Heldout] = {}
-        for f in np.unique(fold):
-            inside, outside = rows[fold == f], rows[fold != f]
-            model, _ = self._fit(f"-fold{f}", preprocessor, _examples(samples, kept, outside, self.tasks), None)
-            parts[int(f)] = heldout_logits(
-                model, preprocessor, _examples(samples, kept, inside, self.tasks), self.config.batch_size
-            )
-        heldout = Heldout.joined(parts, fold)
-        write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, fold, self.tasks)
+
+        def unseen(*folds: int) -> list[Heldout]:
+            """Of each of these folds, by weights that saw none of them."""
+            outside = _examples(samples, kept, rows[~np.isin(fold, folds)], self.tasks)
+            model, _ = self._fit(f"-fold{'-'.join(map(str, folds))}", preprocessor, outside, None)
+            inside = [_examples(samples, kept, rows[fold == f], self.tasks) for f in folds]
+            return [heldout_logits(model, preprocessor, examples, self.config.batch_size) for examples in inside]
+
+        numbers = [int(f) for f in np.unique(fold)]
+        heldout = Heldout.joined({f: unseen(f)[0] for f in numbers}, fold)
+        beside = {f: heldout.take(fold != f) for f in numbers}
+        if self.config.nested and len(numbers) > 2:
+            apart: dict[int, dict[int, Heldout]] = {f: {} for f in numbers}
+            for f, g in combinations(numbers, 2):
+                apart[g][f], apart[f][g] = unseen(f, g)
+            beside = {f: Heldout.joined(parts, fold[fold != f]) for f, parts in apart.items()}
+        write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, beside, fold, self.tasks)
         everything = _examples(samples, kept, rows, self.tasks)
         model, best_epoch = self._fit("", preprocessor, everything, None)
-        fitted_on = [*_fitted_on(kept, rows, rows[:0], failures, folds=len(parts)), scan.summary]
+        fitted_on = [*_fitted_on(kept, rows, rows[:0], failures, folds=len(numbers)), scan.summary]
         self._save(model, preprocessor, heldout, everything, split="out-of-fold", fitted_on=fitted_on)
         return RunResult(self.out, len(rows), 0, tuple(failures), best_epoch)
 

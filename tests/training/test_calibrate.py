@@ -34,7 +34,7 @@ def heldout(seed: int = 0, missing_text: int = 0) -> tuple[Heldout, np.ndarray]:
 
 def written(made: Heldout, fold: np.ndarray, path: Path) -> list[dict[str, str]]:
     cases = [Case(f"S{i}", f"P{i}", (), None, made.target[i], None, {}) for i in range(N)]
-    write_predictions(path, "binary", LABELS, cases, made, fold)
+    write_predictions(path, "binary", LABELS, cases, made, {f: made.take(fold != f) for f in range(FOLDS)}, fold)
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
