@@ -8,7 +8,7 @@ the matrix product alternate in one process, medians. Rates count the floating-p
 convolutions alone. Peak memory is that of a process of its own beyond what it held before.
 `accuracy`: image-only classifiers of a phantom cohort, the same split, epochs and seeds for all and no augmentation; the
 log-loss of the validation side chooses each network's learning rate. 95 % intervals of differences in AUROC resample
-the test patients, paired. The last column is what autocast to bfloat16 does to a probability.
+the test patients, paired. The last column is what autocast to bfloat16, as training uses it, does to a probability.
 Writes `speed` or `accuracy` as `.json` and `.md`, and prints the table.
 """
 
@@ -39,6 +39,7 @@ from medmm.sources.phantom import make_phantom
 from medmm.sources.phantom.truth import Table
 from medmm.training import TrainConfig, train
 from medmm.training.calibrate import heldout_logits
+from medmm.training.compute import thin_in_float32
 from medmm.training.data import cache_samples
 from medmm.training.fit import Examples
 from medmm.training.run import name_of_cache
@@ -231,7 +232,8 @@ class Contest:
         cache = self.runs / "cache" / name_of_cache(preprocessor, cases)
         samples = cache_samples(cases, preprocessor, cache, nobody)[1]
         examples = Examples(samples, np.stack([case.target for case in cases]))
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        low = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
+        with thin_in_float32(folder.model, torch.device("cpu"), dtype), low:
             logits = heldout_logits(folder.model, preprocessor, examples, ANSWERED_AT_ONCE).logits["image"]
         return folder.calibrators["image"](logits)[:, 1]
 

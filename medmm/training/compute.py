@@ -1,4 +1,4 @@
-"""The same numbers for less memory or time: activations computed again when they are needed, encoders compiled."""
+"""The same numbers for less memory or time: activations computed again, encoders compiled, bf16 where it can be trusted."""
 
 from __future__ import annotations
 
@@ -47,6 +47,33 @@ def compiled(encoders: nn.ModuleDict, device: torch.device, wanted: bool) -> Ite
                 own: Any = own_encoder(encoder)
                 _run_as(own, torch.compile(own.forward), stack)
         yield
+
+
+@contextmanager
+def thin_in_float32(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Compute strided convolutions to a map one wide in its last axis in float32, where bf16 is asked of a CPU.
+
+    In bf16 they answer anything, up to infinity (https://github.com/pytorch/pytorch/issues/169688).
+    """
+    with ExitStack() as stack:
+        if device.type == "cpu" and dtype == torch.bfloat16:
+            for module in model.modules():
+                if isinstance(module, nn.Conv2d | nn.Conv3d) and module.stride[-1] > 1:
+                    _run_as(module, _exact_if_thin(module), stack)
+        yield
+
+
+def _exact_if_thin(convolution: nn.Conv2d | nn.Conv3d) -> Callable[[torch.Tensor], torch.Tensor]:
+    forward, padding = convolution.forward, int(convolution.padding[-1])  # a stride allows no padding in words
+    reach = convolution.dilation[-1] * (convolution.kernel_size[-1] - 1)
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        if (x.shape[-1] + 2 * padding - reach - 1) // convolution.stride[-1] > 0:
+            return forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return forward(x.float())
+
+    return run
 
 
 def _blocks_of(encoder: Any) -> list[nn.Module]:

@@ -22,7 +22,7 @@ from medmm.device import choose_dtype
 from medmm.disk import replace_bytes
 from medmm.errors import DeviceError, NonFiniteError
 from medmm.training.adapters import Adapters
-from medmm.training.compute import compiled, recomputed
+from medmm.training.compute import compiled, recomputed, thin_in_float32
 from medmm.training.config import TrainConfig
 from medmm.training.layers import choose_learning, paces_of
 from medmm.training.optimizer import learning_rate_at, make_optimizer
@@ -135,7 +135,10 @@ class Trainer(Generic[M]):
         self.together.same_file(checkpoint)
         progress = self.resume(checkpoint)
         names, wanted = self.config.gradient_checkpointing, self.config.compile
-        with self.adapters.heard(), recomputed(self.encoders, names), compiled(self.encoders, self.device, wanted):
+        with (
+            self.adapters.heard(), thin_in_float32(self.model, self.device, self.dtype), recomputed(self.encoders, names),
+            compiled(self.encoders, self.device, wanted),
+        ):  # fmt: skip
             self._run_epochs(progress, checkpoint, judge, numbers, log, on_progress)
         self.model.load_state_dict(self.best)
         self.adapters.merge()

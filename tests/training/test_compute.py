@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from medmm.encoders.image import ViT
+from medmm.encoders.image import ResNet, ViT
 from medmm.encoders.patch import PatchConv
 from medmm.encoders.tabular import ColumnTokens
 from medmm.encoders.text import HuggingFace, NumberTransformer, read_pretrained
-from medmm.training.compute import CompilerWarning, compiled, recomputed
+from medmm.training.compute import CompilerWarning, compiled, recomputed, thin_in_float32
 from medmm.transforms.columns import NumberColumn, TableRecipe
 from medmm.transforms.text import TextRecipe
 from medmm.transforms.volume import VolumeRecipe
@@ -94,3 +94,27 @@ def test_without_a_compiler_it_says_so_and_goes_on(monkeypatch: pytest.MonkeyPat
         compiled(nn.ModuleDict({"text": encoder}), torch.device("cpu"), True),
     ):
         assert torch.equal(encoder(*NOTES).pooled, before)
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 8])
+def test_strided_convolutions_in_bf16_answer_as_in_float32_however_thin_the_map(last: int) -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv3d(64, 128, 3, stride=2, padding=1), nn.Conv3d(128, 64, 2, stride=2, padding=1))
+    x, cpu = torch.randn(16, 64, 6, 6, last), torch.device("cpu")
+    plain = layers(x)
+    with thin_in_float32(layers, cpu, torch.bfloat16), torch.autocast("cpu", torch.bfloat16):
+        found = layers(x).float()
+    assert (found - plain).abs().max() < 0.02 * plain.abs().max()
+    assert torch.equal(layers(x), plain)  # its own again
+
+
+def test_an_encoder_learns_in_bf16_on_a_cpu_what_it_learns_in_float32() -> None:
+    torch.manual_seed(0)
+    net = ResNet(VolumeRecipe((40, 40, 32), (1.0, 1.0, 1.0), ((-1000.0, 400.0),)))
+    x, gradients = torch.randn(24, 1, 40, 40, 32), []
+    for dtype in (torch.float32, torch.bfloat16):
+        net.zero_grad()
+        with thin_in_float32(net, torch.device("cpu"), dtype), torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+            net(x).pooled.float().square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
+    assert (gradients[1] - gradients[0]).norm() < 0.25 * gradients[0].norm()  # the rounding of bf16
