@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,19 @@ def heldout_logits(model: MultimodalClassifier, preprocessor: Preprocessor, exam
             for target, output in zip(examples.further, zip(*outputs, strict=True), strict=bool(outputs))
         ),
     )
+
+
+def apart(fold: IntArray, unseen: Callable[[int, int], Sequence[Heldout]]) -> dict[int, Heldout]:
+    """For each fold all others, as answered by weights that saw neither it nor what they answer.
+
+    Args:
+        fold: (n,) of each sample.
+        unseen: Answers for two folds by weights that saw none of both.
+    """
+    parts: dict[int, dict[int, Heldout]] = {int(f): {} for f in np.unique(fold)}
+    for f, g in combinations(parts, 2):
+        parts[g][f], parts[f][g] = unseen(f, g)
+    return {f: Heldout.joined(others, fold[fold != f]) for f, others in parts.items()}
 
 
 def fit_decisions(kind: Kind, heldout: Heldout, split: str) -> tuple[dict[str, Calibrator], dict[str, Thresholds]]:

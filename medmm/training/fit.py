@@ -113,8 +113,8 @@ def predict(
     """Of each sample float64 answers and outputs.
 
     Returns:
-        Logits (n, K) from all that the sample has, or for each subset of modalities where training stops on these, NaN where it
-        lacks part of it; and of each further task the output of its head.
+        Logits (n, K) from all that the sample has, or for each subset of modalities where these are judged, NaN where it lacks
+        part of it; and of each further task the output of its head.
     """
     model.eval()
     rows: list[tuple[torch.Tensor, ...]] = []

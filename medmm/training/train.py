@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.study import Category, Quantity
 from medmm.table import write_csv
 from medmm.tasks import FurtherTask, plan_tasks
-from medmm.training.calibrate import Heldout, fit_decisions, fit_tasks, heldout_logits, write_predictions
+from medmm.training.calibrate import Heldout, apart, fit_decisions, fit_tasks, heldout_logits, write_predictions
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing, refuse_unbelievable
 from medmm.training.fit import Examples, fit
@@ -176,12 +175,8 @@ class _Run:
 
         numbers = [int(f) for f in np.unique(fold)]
         heldout = Heldout.joined({f: unseen(f)[0] for f in numbers}, fold)
-        beside = {f: heldout.take(fold != f) for f in numbers}
-        if self.config.nested and len(numbers) > 2:
-            apart: dict[int, dict[int, Heldout]] = {f: {} for f in numbers}
-            for f, g in combinations(numbers, 2):
-                apart[g][f], apart[f][g] = unseen(f, g)
-            beside = {f: Heldout.joined(parts, fold[fold != f]) for f, parts in apart.items()}
+        nested = self.config.nested and len(numbers) > 2
+        beside = apart(fold, unseen) if nested else {f: heldout.take(fold != f) for f in numbers}
         write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, beside, fold, self.tasks)
         everything = _examples(samples, kept, rows, self.tasks)
         model, best_epoch = self._fit("", preprocessor, everything, None)
