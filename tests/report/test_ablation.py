@@ -105,6 +105,8 @@ def test_how_far_each_fusion_came_on_the_phantom_follows_from_its_law() -> None:
     limits = {name: LAW.limits(frozenset({name}))["auroc"] for name in ("image", "text")}
     fused = [row for row in rows_of("phantom-joint").values() if row.fusion]
     assert len(fused) == 11
+    told = document().partition("## phantom-joint")[2].partition("\n## ")[0]
+    assert len(re.findall(r"^\| `", told, re.MULTILINE)) == len(fused)  # and no row of an earlier table
     for row in fused:
         auroc, limit, here = row.metrics["auroc"], limit_of(row.fusion), limit_on_the_test_side(row.fusion)
         whole = f"{quoted([auroc])} | {limit:.3f} | {way(auroc, limit):.2f} | {here:.3f} | {way(auroc, here):.2f}"
