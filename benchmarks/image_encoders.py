@@ -38,10 +38,9 @@ from medmm.sources.cohort import read_cohort
 from medmm.sources.phantom import make_phantom
 from medmm.sources.phantom.truth import Table
 from medmm.training import TrainConfig, train
-from medmm.training.calibrate import heldout_logits
 from medmm.training.compute import thin_in_float32
 from medmm.training.data import cache_samples
-from medmm.training.fit import Examples
+from medmm.training.examples import Examples, heldout_logits
 from medmm.training.run import name_of_cache
 from medmm.transforms.volume import VolumeRecipe
 

@@ -34,9 +34,8 @@ from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.sources.phantom import make_phantom
 from medmm.sources.phantom.pictures import make_pictures
 from medmm.training import TrainConfig, train
-from medmm.training.calibrate import heldout_logits
 from medmm.training.data import cache_samples
-from medmm.training.fit import Examples
+from medmm.training.examples import Examples, heldout_logits
 from medmm.training.pretrain import Aims, pretrain
 from medmm.training.run import name_of_cache
 from medmm.types import AnyArray, FloatArray, Kind, pattern_name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,83 +15,15 @@ from medmm.metrics import decide
 from medmm.metrics.recalibration import Calibrator, fit_calibrator
 from medmm.metrics.recalibration.scaling import fit_temperature
 from medmm.metrics.thresholds import best_thresholds
-from medmm.model import MultimodalClassifier
 from medmm.model_folder import Thresholds
 from medmm.prediction import task_cells
 from medmm.sources.cohort import Case
 from medmm.table import write_csv
 from medmm.tasks import FurtherTask, task_answer, task_logits
-from medmm.training.fit import Examples
-from medmm.transforms.batch import Preprocessor
-from medmm.types import AnyArray, FloatArray, IntArray, Kind, pattern_name
+from medmm.training.examples import Heldout
+from medmm.types import FloatArray, IntArray, Kind
 
 _MIN_HELDOUT = 10
-
-
-@dataclass(frozen=True, eq=False)
-class Heldout:
-    """Logits for samples the weights did not see.
-
-    Attributes:
-        target: (n, K), NaN where unknown.
-        logits: For each pattern name (n, K).
-        complete: For each pattern name (n,) bool, samples that have all its modalities.
-        further: Of each further task (n, k) target and (n, m) output of its head, from everything the sample has.
-    """
-
-    target: FloatArray
-    logits: dict[str, FloatArray]
-    complete: dict[str, AnyArray]
-    further: tuple[tuple[FloatArray, FloatArray], ...] = ()
-
-    @classmethod
-    def joined(cls, parts: dict[int, Heldout], fold: IntArray) -> Heldout:
-        """Put the parts of all folds back in the order of the cases."""
-        order = np.argsort(np.concatenate([np.flatnonzero(fold == f) for f in parts]))
-        patterns = next(iter(parts.values())).logits
-        return cls(
-            np.concatenate([p.target for p in parts.values()])[order],
-            {n: np.concatenate([p.logits[n] for p in parts.values()])[order] for n in patterns},
-            {n: np.concatenate([p.complete[n] for p in parts.values()])[order] for n in patterns},
-            tuple(
-                (np.concatenate([t for t, _ in task])[order], np.concatenate([o for _, o in task])[order])
-                for task in zip(*(p.further for p in parts.values()), strict=True)
-            ),
-        )
-
-    def take(self, rows: AnyArray) -> Heldout:
-        """A subset of samples."""
-        logits, complete = ({n: v[rows] for n, v in part.items()} for part in (self.logits, self.complete))
-        return Heldout(self.target[rows], logits, complete, tuple((t[rows], output[rows]) for t, output in self.further))
-
-
-@torch.no_grad()
-def heldout_logits(model: MultimodalClassifier, preprocessor: Preprocessor, examples: Examples, batch_size: int) -> Heldout:
-    """Logits of every sample for every subset of modalities, and the outputs for each further task."""
-    model.eval()
-    outputs: list[tuple[torch.Tensor, ...]] = []
-    logits: dict[str, list[FloatArray]] = {pattern_name(p): [] for p in model.patterns}
-    complete: dict[str, list[AnyArray]] = {name: [] for name in logits}
-    for start in range(0, len(examples), batch_size):
-        chunk = [examples.samples[i] for i in range(start, min(start + batch_size, len(examples)))]
-        batch = preprocessor.collate(chunk).to(model.device)
-        features = model.encode(batch)
-        if model.config.tasks:
-            outputs.append(model.further(features, batch.present))
-        for pattern, (values, whole) in model.answer_patterns(features, batch.present).items():
-            logits[pattern_name(pattern)].append(values.double().cpu().numpy())
-            complete[pattern_name(pattern)].append(whole.cpu().numpy())
-    classes = len(model.config.labels)
-    none, empty = np.zeros((0, classes)), np.zeros(0, dtype=bool)
-    return Heldout(
-        examples.target if len(examples) else none,
-        {n: np.concatenate(v) if v else none for n, v in logits.items()},
-        {n: np.concatenate(v) if v else empty for n, v in complete.items()},
-        tuple(
-            (target, torch.cat(output).double().cpu().numpy())
-            for target, output in zip(examples.further, zip(*outputs, strict=True), strict=bool(outputs))
-        ),
-    )
 
 
 def apart(fold: IntArray, unseen: Callable[[int, int], Sequence[Heldout]]) -> dict[int, Heldout]:

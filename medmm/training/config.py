@@ -45,6 +45,7 @@ Bounds = Annotated[tuple[Finite, Finite], AfterValidator(_in_order)]
 _MAX_BYTES = 1 << 16
 
 Part = Literal["fused"] | Modality
+Asked = Literal["whole", "subsets"]
 Tracker = Literal["tensorboard", "mlflow", "trackio", "wandb", "none"]
 
 
@@ -153,7 +154,7 @@ class TrainConfig:
     epochs: Annotated[int, Field(ge=1)] = 30
     patience: Annotated[int, Field(ge=0)] = 10
     judge: Literal["f1_macro", "loss"] = "f1_macro"
-    judge_on: Literal["whole", "subsets"] = "whole"
+    judge_on: Asked = "whole"
     batch_size: Annotated[int, Field(ge=1)] = 8
     accumulate: Annotated[int, Field(ge=1)] = 1
     optimizer: Literal["adamw", "adam", "radam", "sgd", "rmsprop"] = "adamw"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,31 +17,12 @@ from medmm.model import MultimodalClassifier
 from medmm.tasks import joint_loss, task_loss
 from medmm.training.adversarial import attacked, words_moved_by
 from medmm.training.config import TrainConfig
+from medmm.training.examples import Examples, heldout_logits
 from medmm.training.mixup import draw_share, mixed, partners
 from medmm.training.trainer import Log, Progress, Standing, Trainer
 from medmm.transforms.augment import Augmenter
 from medmm.transforms.batch import Batch, Preprocessor, Sample
 from medmm.types import FloatArray, Kind, OnProgress
-
-
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """Samples with their targets.
-
-    Attributes:
-        samples: Network-ready studies.
-        target: (n, K), NaN where unknown.
-        taught: (n, K) probabilities of a teacher, NaN rows where it has none; None without a teacher.
-        further: Of each further task (n, k), NaN where unknown.
-    """
-
-    samples: Sequence[Sample]
-    target: FloatArray
-    taught: FloatArray | None = None
-    further: tuple[FloatArray, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.samples)
 
 
 def fit(
@@ -93,47 +73,21 @@ def evaluate(
     Both are of answers from all that cases have, or means over the subsets of modalities in which every class is found. The
     loss is the log-loss of the main task plus that of the further ones, each with its weight.
     """
-    answers, further = predict(model, preprocessor, examples.samples, config)
-    judged = [(examples.target, logits) for logits in answers]
-    if config.judge_on == "subsets":
-        asked = [(target[rows], logits[rows]) for target, logits in judged if (rows := ~logits.isnan().any(1).numpy()).any()]
-        judged = [of for of in asked if (np.nansum(of[0], axis=0) > 0).all()] or asked
-    f1, loss = np.mean([_standing(model.config.kind, model.config.labels, *of) for of in judged], axis=0)
+    heldout = heldout_logits(model, preprocessor, examples, config.batch_size, config.judge_on)
+    answered = [(heldout.target[rows], heldout.logits[name][rows]) for name, rows in heldout.complete.items() if rows.any()]
+    judged = [part for part in answered if (np.nansum(part[0], axis=0) > 0).all()] or answered
+    f1, loss = np.mean([_standing(model.config.kind, model.config.labels, *part) for part in judged], axis=0)
     losses = [
-        task.weight * float(task_loss(task, output, torch.from_numpy(target)))
-        for task, output, target in zip(model.config.tasks, further, examples.further, strict=True)
+        task.weight * float(task_loss(task, torch.from_numpy(output), torch.from_numpy(target)))
+        for task, (target, output) in zip(model.config.tasks, heldout.further, strict=True)
     ]
     return float(f1), float(loss) + sum(losses)
 
 
-@torch.no_grad()
-def predict(
-    model: MultimodalClassifier, preprocessor: Preprocessor, samples: Sequence[Sample], config: TrainConfig
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Of each sample float64 answers and outputs.
-
-    Returns:
-        Logits (n, K) from all that the sample has, or for each subset of modalities where these are judged, NaN where it lacks
-        part of it; and of each further task the output of its head.
-    """
-    model.eval()
-    rows: list[tuple[torch.Tensor, ...]] = []
-    for start in range(0, len(samples), config.batch_size):
-        chunk = [samples[i] for i in range(start, min(start + config.batch_size, len(samples)))]
-        batch = preprocessor.collate(chunk).to(model.device)
-        features = model.encode(batch)
-        if config.judge_on == "whole":
-            answers = [model.answer(features, batch.present)]
-        else:
-            answers = [logits for logits, _ in model.answer_patterns(features, batch.present).values()]
-        rows.append((*answers, *model.further(features, batch.present)))
-    columns = [torch.cat([tensor.double().cpu() for tensor in column]) for column in zip(*rows, strict=True)]
-    return columns[: len(answers)], columns[len(answers) :]
-
-
-def _standing(kind: Kind, labels: tuple[str, ...], target: FloatArray, logits: torch.Tensor) -> tuple[float, float]:
+def _standing(kind: Kind, labels: tuple[str, ...], target: FloatArray, logits: FloatArray) -> tuple[float, float]:
     """Macro-F1 and log-loss."""
-    p = (logits.sigmoid() if kind == "multilabel" else logits.softmax(1)).numpy()
+    outputs = torch.from_numpy(logits)
+    p = (outputs.sigmoid() if kind == "multilabel" else outputs.softmax(1)).numpy()
     called = decide(kind, p, best_thresholds(kind, target, p))
     scores = Scores(kind, labels, target, p, called, np.arange(len(p)))
     return point("f1_macro", scores), point("log_loss", scores)

@@ -212,9 +212,8 @@ def _judge(
     found: dict[str, list[float]] = defaultdict(list)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        for start in range(0, len(samples), config.batch_size):
-            chunk = [samples[i] for i in range(start, min(start + config.batch_size, len(samples)))]
-            for name, loss in network(preprocessor.collate(chunk).to(network.device)).items():
+        for batch in preprocessor.batches(samples, config.batch_size, network.device):
+            for name, loss in network(batch).items():
                 found[name].append(float(loss))
     silent = [name for name in aims.objectives if name not in found]
     if silent:

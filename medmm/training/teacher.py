@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,25 +99,22 @@ class Teacher:
         """
         index, samples, _ = cache_samples(cases, self.folder.preprocessor, cache, on_progress)
         answers = np.full((len(cases), len(self.labels)), np.nan)
-        for start in range(0, len(samples), _BATCH):
-            rows = range(start, min(start + _BATCH, len(samples)))
-            answers[[index[i] for i in rows]] = self._answer_batch([samples[i] for i in rows])
+        for row, answer in zip(index, self._answers(samples), strict=True):
+            answers[row] = answer
         if np.isnan(answers).any(1).all():
             msg = "Expected cases that the teacher can read; it has a calibrated answer for none. Compare its inputs."
             raise CohortError(msg)
         return answers
 
     @torch.no_grad()
-    def _answer_batch(self, samples: Sequence[Sample]) -> FloatArray:
+    def _answers(self, samples: Sequence[Sample]) -> Iterator[FloatArray | float]:
+        """(K,) of each sample in turn, NaN without a calibration for what it has."""
         model, calibrators = self.folder.model, self.folder.calibrators
-        batch = self.folder.preprocessor.collate(samples).to(model.device)
-        logits = model.answer(model.encode(batch), batch.present).double().cpu().numpy()
-        answers = np.full(logits.shape, np.nan)
-        for row, sample in enumerate(samples):
-            calibrator = calibrators.get(pattern_name(sample.modalities))
-            if calibrator is not None:
-                answers[row] = calibrator(logits[row : row + 1])[0]
-        return answers
+        for batch in self.folder.preprocessor.batches(samples, _BATCH, model.device):
+            logits = model.answer(model.encode(batch), batch.present).double().cpu().numpy()
+            for row in range(len(batch)):
+                calibrator = calibrators.get(pattern_name({name for name, mask in batch.present.items() if mask[row]}))
+                yield np.nan if calibrator is None else calibrator(logits[row : row + 1])[0]
 
 
 def _sides_in(file: Path) -> dict[str, str]:

@@ -26,10 +26,11 @@ from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.study import Category, Quantity
 from medmm.table import write_csv
 from medmm.tasks import FurtherTask, plan_tasks
-from medmm.training.calibrate import Heldout, apart, fit_decisions, fit_tasks, heldout_logits, write_predictions
+from medmm.training.calibrate import apart, fit_decisions, fit_tasks, write_predictions
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing, refuse_unbelievable
-from medmm.training.fit import Examples, fit
+from medmm.training.examples import Examples, Heldout, heldout_logits
+from medmm.training.fit import fit
 from medmm.training.processes import Together
 from medmm.training.run import RunResult, claim_run, name_of_cache, read_failures, require_chosen, side_of
 from medmm.training.split import folds_of, split_cases

@@ -6,7 +6,7 @@ study holds and stacks those of several studies to the inputs of its encoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -141,3 +141,8 @@ class Preprocessor:
         inputs = {name: reader.stack([s.inputs.get(name) for s in samples]) for name, reader in found.items()}
         trust = {name: torch.tensor([s.trust.get(name, 1.0) for s in samples]) for name in {n for s in samples for n in s.trust}}
         return Batch(inputs, present, trust)
+
+    def batches(self, samples: Sequence[Sample], size: int, device: torch.device) -> Iterator[Batch]:
+        """All samples in their order, on a device; each is looked up when its batch is due."""
+        for start in range(0, len(samples), size):
+            yield self.collate([samples[i] for i in range(start, min(start + size, len(samples)))]).to(device)

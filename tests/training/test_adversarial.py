@@ -14,7 +14,8 @@ from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.study import Note, Study
 from medmm.training.adversarial import Attack, attacked, words_moved_by
 from medmm.training.config import TrainConfig
-from medmm.training.fit import Examples, fit, predict
+from medmm.training.examples import Examples, heldout_logits
+from medmm.training.fit import fit
 from medmm.transforms.batch import Preprocessor, Sample
 from medmm.transforms.text import NoteTokenizer
 from medmm.transforms.volume import VolumeRecipe
@@ -49,10 +50,10 @@ def trained(train: Examples, attack: Attack, folder: Path) -> MultimodalClassifi
 
 
 def accuracy(model: MultimodalClassifier, examples: Examples, attack: Attack | None) -> float:
-    samples: list[Sample] = list(examples.samples)
     if attack is not None:
-        samples, _ = attacked(model, samples, loss_of(model, Preprocessor(RECIPE), examples.target), attack)
-    called = predict(model, Preprocessor(RECIPE), samples, CONFIG)[0][0].numpy().argmax(1)
+        harmed, _ = attacked(model, examples.samples, loss_of(model, Preprocessor(RECIPE), examples.target), attack)
+        examples = replace(examples, samples=harmed)
+    called = heldout_logits(model, Preprocessor(RECIPE), examples, CONFIG.batch_size).logits["image"].argmax(1)
     return float((called == examples.target.argmax(1)).mean())
 
 

@@ -14,7 +14,8 @@ from medmm.inference import Predictor
 from medmm.metrics.recalibration import fit_calibrator
 from medmm.sources.cohort import Case, read_cohort
 from medmm.training import TrainConfig, train
-from medmm.training.calibrate import Heldout, fit_decisions, write_predictions
+from medmm.training.calibrate import fit_decisions, write_predictions
+from medmm.training.examples import Heldout
 
 LABELS = ("no", "yes")
 N, FOLDS = 60, 3
@@ -100,14 +101,6 @@ def test_probabilities_of_a_fold_come_from_a_calibration_on_the_others(tmp_path:
         mine = [r for r in rows if r["arm"] == "text" and fold[int(r["sample_id"][1:])] == f]
         assert [float(r["p__yes"]) for r in mine] == pytest.approx([expected[int(r["sample_id"][1:])] for r in mine])
     assert {(r["arm"], r["pattern"]) for r in rows} == {("full", "image+text"), ("image", "image"), ("text", "text")}
-
-
-def test_the_parts_of_all_folds_return_to_the_order_of_the_cases() -> None:
-    made, fold = heldout()
-    joined = Heldout.joined({f: made.take(fold == f) for f in (2, 0, 1)}, fold)
-    assert np.array_equal(joined.target, made.target)
-    assert all(np.array_equal(joined.logits[n], made.logits[n]) for n in made.logits)
-    assert all(np.array_equal(joined.complete[n], made.complete[n]) for n in made.complete)
 
 
 @pytest.mark.parametrize("loss", ["focal", "logit_adjusted"])

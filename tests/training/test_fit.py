@@ -17,7 +17,8 @@ from medmm.fusion import Present
 from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.sources.cohort import read_cohort
 from medmm.training import TrainConfig
-from medmm.training.fit import Examples, _some_hidden, fit, predict
+from medmm.training.examples import Examples, heldout_logits
+from medmm.training.fit import _some_hidden, fit
 from medmm.training.trainer import Progress
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer, TextRecipe
@@ -53,6 +54,9 @@ class Setup:
         )  # fmt: skip
         return model, progress
 
+    def logits(self, model: MultimodalClassifier, examples: Examples) -> np.ndarray:
+        return heldout_logits(model, self.preprocessor, examples, self.config.batch_size).logits["text"]
+
 
 def weights_of(model: MultimodalClassifier) -> list[torch.Tensor]:
     return list(model.state_dict().values())
@@ -64,7 +68,7 @@ def test_training_learns_sizes_it_has_not_seen(note_cohort: Path, text_only: Tra
     scores = [row["val/f1_macro"] for row in progress.history]
     assert progress.best_score == max(scores) > 0.85
     assert scores[progress.best_epoch] == max(scores)
-    logits = predict(model, setup.preprocessor, setup.val.samples, setup.config)[0][0].numpy()
+    logits = setup.logits(model, setup.val)
     p, truth = softmax(logits, axis=1)[:, 1], setup.val.target[:, 1]
     best = max(f1_score(truth, p >= t, average="macro", zero_division=0) for t in [0, *p, 2])
     assert best == pytest.approx(progress.best_score)
@@ -79,7 +83,7 @@ def test_training_stops_after_patience_without_a_better_validation_f1(
     assert progress.epoch < 60
     assert progress.epoch - 1 == max(progress.best_epoch, warm) + 3
     assert len(setup.rows) == progress.epoch
-    kept = softmax(predict(model, setup.preprocessor, setup.val.samples, setup.config)[0][0].numpy(), axis=1)[:, 1]
+    kept = softmax(setup.logits(model, setup.val), axis=1)[:, 1]
     assert log_loss(setup.val.target[:, 1], kept) == pytest.approx(progress.best_loss, rel=1e-5)  # not the last epoch's
 
 
@@ -96,7 +100,7 @@ def test_the_epoch_of_the_least_validation_loss_is_kept_where_the_loss_judges(
     losses = [row["val/loss"] for row in by_loss.history]
     assert losses == [row["val/loss"] for row in by_f1.history]  # they learn alike
     assert losses[by_loss.best_epoch] == min(losses) < losses[by_f1.best_epoch]
-    kept = softmax(predict(model, setup.preprocessor, setup.val.samples, setup.config)[0][0].numpy(), axis=1)[:, 1]
+    kept = softmax(setup.logits(model, setup.val), axis=1)[:, 1]
     assert log_loss(setup.val.target[:, 1], kept) == pytest.approx(min(losses), rel=1e-5)
 
 
@@ -140,7 +144,7 @@ def test_class_weights_let_a_rare_class_count(
     whole = replace(text_only, class_weights=choice, loss=loss, smoothing=0.0, epochs=30, batch_size=54)  # every class in each step
     setup = Setup(write_cohort(tmp_path, rows), whole)
     model, _ = setup.fit(tmp_path / "c", val=False)
-    logits = predict(model, setup.preprocessor, setup.train.samples, setup.config)[0][0].numpy()
+    logits = setup.logits(model, setup.train)
     mean_p = np.exp(logits[:, 1]).mean() / np.exp(logits).sum(1).mean()
     assert (mean_p > 0.4) == recall_of_the_rare  # the notes say nothing: only the weights speak
 
