@@ -1,30 +1,38 @@
 """Does out-of-fold calibration show what the finished model will do? In simulations, where fresh patients are to be had.
 
-    python benchmarks/nested.py --simulations 200
+    python benchmarks/nested.py OUT --simulations 200
 
 Patients with normal columns and a label by a logistic law; a logistic regression of the columns stands for the network.
 Its log-loss and Brier score are measured out of fold, each fold calibrated by the answers that `medmm train --folds`
 fits it on: of weights that saw neither the fold nor what they answer (`nested`), or of the other folds' own weights
 (`nested=false`). The truth is what the regression of all patients, calibrated on all out-of-fold answers, comes to on
-4,000 fresh patients. Prints what each way is off by, with standard errors.
+4,000 fresh patients. Writes what each way is off by, with standard errors, as `regressions.json` and `.md`, and prints the table.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
+import medmm
 from medmm.metrics.recalibration import Calibrator, fit_calibrator
-from medmm.training.calibrate import Heldout, apart
+from medmm.training.calibrate import apart
+from medmm.training.examples import Heldout
 from medmm.types import AnyArray, FloatArray
 
 SETTINGS = ((300, 18, 0.03), (300, 18, 1.0), (300, 18, 100.0), (100, 10, 0.1), (100, 10, 10.0))  # patients, columns, C
 WEIGHTS, INTERCEPT = (1.0, 0.5, 0.3, 0.3, -0.3), -1.1
 FOLDS, FRESH = 5, 4000
+WAYS, LOSSES = ("nested", "shared"), ("log_loss", "brier")
 
 
 def drawn(rng: np.random.Generator, patients: int, columns: int) -> tuple[FloatArray, FloatArray]:
@@ -79,17 +87,43 @@ def simulated(seed: int, patients: int, columns: int, c: float) -> FloatArray:
     return np.stack(found)
 
 
+def measured(setting: tuple[int, int, float], simulations: int) -> dict[str, Any]:
+    """Mean over simulations and its standard error, of each way and loss."""
+    off = np.stack([simulated(seed, *setting) for seed in range(simulations)])
+    mean, error = off.mean(0), off.std(0, ddof=1) / np.sqrt(simulations)
+    found = {way: {loss: {"mean": mean[i, j], "error": error[i, j]} for j, loss in enumerate(LOSSES)} for i, way in enumerate(WAYS)}
+    return {**dict(zip(("patients", "columns", "c"), setting, strict=True)), **found}
+
+
+def lines_of(found: dict[str, Any]) -> list[str]:
+    """Markdown."""
+    lines = [
+        f"`{found['command']}`", "",
+        f"Out of fold minus fresh patients, {found['simulations']} simulations, standard errors in brackets.", "",
+        "| patients | columns | C | nested: log-loss | Brier | shared: log-loss | Brier |", "|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for row in found["rows"]:
+        cells = " | ".join("{mean:+.4f} ({error:.4f})".format(**row[way][loss]) for way in WAYS for loss in LOSSES)
+        lines.append(f"| {row['patients']} | {row['columns']} | {row['c']:g} | {cells} |")
+    return lines
+
+
 def main() -> None:
-    """Simulate and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Simulate, write and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
     parser.add_argument("--simulations", type=int, default=200)
     given = parser.parse_args()
-    print("| patients, columns, C | nested: log-loss | Brier | shared: log-loss | Brier |\n|---|---|---|---|---|")
-    for setting in SETTINGS:
-        off = np.stack([simulated(seed, *setting) for seed in range(given.simulations)]).reshape(-1, 4)
-        mean, error = off.mean(0), off.std(0, ddof=1) / np.sqrt(len(off))
-        cells = " | ".join(f"{m:+.4f} ({e:.4f})" for m, e in zip(mean, error, strict=True))
-        print(f"| {', '.join(map(str, setting))} | {cells} |", flush=True)
+    given.out.mkdir(parents=True, exist_ok=True)
+    found = {
+        "command": shlex.join(["python", "benchmarks/nested.py", "OUT", *sys.argv[2:]]),
+        "medmm": medmm.__version__, "simulations": given.simulations,
+        "rows": [measured(setting, given.simulations) for setting in SETTINGS],
+    }  # fmt: skip
+    lines = lines_of(found)
+    for ending, text in (("json", json.dumps(found, indent=2)), ("md", "\n".join(lines))):
+        (given.out / f"regressions.{ending}").write_text(text + "\n", encoding="utf-8")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
