@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -39,8 +39,34 @@ class Answers:
 Fit = Callable[[Sequence[Case], Sequence[Case]], Answers]
 """Fitted on the first cases, answers for the second."""
 
+Read = Callable[[Sequence[Case], Sequence[Case]], tuple[AnyArray, AnyArray]]
+"""Inputs of the first cases, from which alone categories are learned, and of the second."""
+
 Build = Callable[[], Any]
-"""Of an unfitted scikit-learn classifier."""
+"""Of an unfitted scikit-learn estimator."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """Classifiers between which cross-validation chooses.
+
+    Attributes:
+        reader: Makes numbers of the input for all of them, so that a vocabulary is learned once and not by each.
+        classifiers: Of one kind, from the most to the least constrained.
+    """
+
+    reader: Build
+    classifiers: tuple[Build, ...]
+
+    def only(self, index: int) -> _Family:
+        """One of them alone."""
+        return replace(self, classifiers=(self.classifiers[index],))
+
+    def probability(self, x: AnyArray, classes: AnyArray, asked: AnyArray) -> FloatArray:
+        """(classifiers, n, classes) of the asked."""
+        reader = self.reader()
+        x, asked = reader.fit_transform(x), reader.transform(asked)
+        return np.stack([build().fit(x, classes).predict_proba(asked) for build in self.classifiers])
 
 
 def baselines(kind: Kind, columns: Sequence[str], *, notes: bool) -> dict[str, Fit]:
@@ -52,84 +78,71 @@ def baselines(kind: Kind, columns: Sequence[str], *, notes: bool) -> dict[str, F
         notes: Whether there are notes.
     """
     found: dict[str, Fit] = {}
+    logistic = tuple(partial(_logistic, c) for c in _PENALTIES)
     if columns:
-        found["logistic regression, columns"] = _of_columns(kind, columns, [partial(_linear, c) for c in _PENALTIES])
-        found["gradient boosting, columns"] = _of_columns(kind, columns, [partial(_boosted, trees) for trees in _TREES])
-        found["best single column"] = lambda fitted, asked: _best_column(kind, columns, fitted, asked)
+        table, boosted = partial(_table, columns), tuple(partial(_boosted, trees) for trees in _TREES)
+        found["logistic regression, columns"] = partial(_fit, kind, table, _Family(_scaled, logistic))
+        found["gradient boosting, columns"] = partial(_fit, kind, table, _Family(_untouched, boosted))
+        found["best single column"] = partial(_best_column, kind, columns)
     if notes:
-        found["logistic regression, words of the note"] = lambda fitted, asked: _fit(
-            kind, fitted, asked, (_words(fitted), _words(asked)), [partial(_bag, c) for c in _PENALTIES]
-        )
+        found["logistic regression, words of the note"] = partial(_fit, kind, _words, _Family(_counted, logistic))
     return found
-
-
-def _of_columns(kind: Kind, columns: Sequence[str], candidates: Sequence[Build]) -> Fit:
-    def fit(fitted: Sequence[Case], asked: Sequence[Case]) -> Answers:
-        return _fit(kind, fitted, asked, _table(columns, fitted, asked), candidates)
-
-    return fit
 
 
 def _best_column(kind: Kind, columns: Sequence[str], fitted: Sequence[Case], asked: Sequence[Case]) -> Answers:
     """The column whose logistic regression loses least in cross-validation among the fitted cases."""
+    family = _Family(_scaled, (partial(_logistic, 1.0),))
 
     def loss(column: str) -> float:
         table, _ = _table([column], fitted, ())
-        return _log_loss(_targets(fitted), _cross_validated(kind, fitted, table, _linear))
+        return _log_loss(_targets(fitted), _cross_validated(kind, fitted, table, family)[0])
 
-    best = min(columns, key=loss)
-    return _fit(kind, fitted, asked, _table([best], fitted, asked), [_linear])
+    return _fit(kind, partial(_table, [min(columns, key=loss)]), family, fitted, asked)
 
 
-def _fit(
-    kind: Kind, fitted: Sequence[Case], asked: Sequence[Case], inputs: tuple[AnyArray, AnyArray], candidates: Sequence[Build]
-) -> Answers:
-    """Answers of the candidate that loses least in cross-validation among the fitted cases."""
-    x, asked_x = inputs
+def _fit(kind: Kind, read: Read, family: _Family, fitted: Sequence[Case], asked: Sequence[Case]) -> Answers:
+    """Answers of the classifier that loses least in cross-validation among the fitted cases."""
+    x, asked_x = read(fitted, asked)
     target = _targets(fitted)
-    tried = [_cross_validated(kind, fitted, x, build) for build in candidates]
+    tried = _cross_validated(kind, fitted, x, family)
     best = int(np.argmin([_log_loss(target, p) for p in tried]))
     limits = best_thresholds(kind, target, tried[best])
-    p = _probability(kind, target, x, asked_x, candidates[best])
+    p = _probability(kind, target, x, asked_x, family.only(best))[0]
     return Answers(p, decide(kind, p, limits))
 
 
-def _cross_validated(kind: Kind, fitted: Sequence[Case], x: AnyArray, build: Build) -> FloatArray:
-    """(n, K) probabilities of the fitted cases by models that did not see the patient."""
+def _cross_validated(kind: Kind, fitted: Sequence[Case], x: AnyArray, family: _Family) -> FloatArray:
+    """(classifiers, n, K) probabilities of the fitted cases by models that did not see the patient."""
     target = _targets(fitted)
     fold = fold_of_cases(fitted, _INNER_FOLDS, 0)
-    p = np.zeros(target.shape)
+    p = np.zeros((len(family.classifiers), *target.shape))
     for f in np.unique(fold):
-        p[fold == f] = _probability(kind, target[fold != f], x[fold != f], x[fold == f], build)
+        p[:, fold == f] = _probability(kind, target[fold != f], x[fold != f], x[fold == f], family)
     return p
 
 
-def _probability(kind: Kind, target: FloatArray, x: AnyArray, asked: AnyArray, build: Build) -> FloatArray:
-    if kind != "multilabel":
-        classes = target.argmax(1)
-        model = build().fit(x, classes)
-        p = np.zeros((len(asked), target.shape[1]))
-        p[:, np.unique(classes)] = model.predict_proba(asked)
-        return p
-    return np.stack([_probability_of_label(target[:, k], x, asked, build) for k in range(target.shape[1])], axis=1)
+def _probability(kind: Kind, target: FloatArray, x: AnyArray, asked: AnyArray, family: _Family) -> FloatArray:
+    """(classifiers, n, K)."""
+    if kind == "multilabel":
+        return np.stack([_probability_of_label(label, x, asked, family) for label in target.T], axis=2)
+    classes = target.argmax(1)
+    p = np.zeros((len(family.classifiers), len(asked), target.shape[1]))
+    p[:, :, np.unique(classes)] = family.probability(x, classes, asked)
+    return p
 
 
-def _probability_of_label(label: FloatArray, x: AnyArray, asked: AnyArray, build: Build) -> FloatArray:
+def _probability_of_label(label: FloatArray, x: AnyArray, asked: AnyArray, family: _Family) -> FloatArray:
+    """(classifiers, n)."""
     known = ~np.isnan(label)
     if len(np.unique(label[known])) < 2:
-        return np.full(len(asked), float(label[known].mean()) if known.any() else 0.5)
-    p: FloatArray = build().fit(x[known], label[known]).predict_proba(asked)[:, 1]
-    return p
+        return np.full((len(family.classifiers), len(asked)), float(label[known].mean()) if known.any() else 0.5)
+    return family.probability(x[known], label[known], asked)[:, :, 1]
 
 
-def _linear(c: float = 1.0) -> Any:
-    from sklearn.impute import SimpleImputer
+def _logistic(c: float) -> Any:
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    imputed = SimpleImputer(strategy="median", keep_empty_features=True)
-    return make_pipeline(imputed, StandardScaler(), LogisticRegression(C=c, max_iter=2000))
+    return LogisticRegression(C=c, max_iter=2000)
 
 
 def _boosted(trees: int) -> Any:
@@ -138,17 +151,29 @@ def _boosted(trees: int) -> Any:
     return HistGradientBoostingClassifier(max_iter=trees, learning_rate=0.02, max_leaf_nodes=8, random_state=0)
 
 
-def _bag(c: float) -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
+def _scaled() -> Any:
+    from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=_WORD)
-    return make_pipeline(words, LogisticRegression(C=c, max_iter=2000))
+    return make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
 
 
-def _words(cases: Sequence[Case]) -> AnyArray:
-    return np.array([case.note_text() for case in cases], dtype=object)
+def _untouched() -> Any:
+    from sklearn.preprocessing import FunctionTransformer
+
+    return FunctionTransformer()
+
+
+def _counted() -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=_WORD)
+
+
+def _words(fitted: Sequence[Case], asked: Sequence[Case]) -> tuple[AnyArray, AnyArray]:
+    first, second = (np.array([case.note_text() for case in cases], dtype=object) for cases in (fitted, asked))
+    return first, second
 
 
 def _table(columns: Sequence[str], fitted: Sequence[Case], asked: Sequence[Case]) -> tuple[FloatArray, FloatArray]:
