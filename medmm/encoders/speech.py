@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from medmm.encoders import Encoded
-from medmm.encoders.text import OF_ITS_FOLDER
+from medmm.encoders.text import OF_ITS_FOLDER, encoder_of
 from medmm.errors import TaskError
 from medmm.transforms.audio import AudioRecipe
 from medmm.types import Modality
@@ -44,8 +44,7 @@ class _Speech(nn.Module):
 
         super().__init__()
         kind = {key: value for key, value in config.items() if key != "model_type"}
-        net = AutoModel.from_config(AutoConfig.for_model(config["model_type"], **kind), trust_remote_code=False)
-        self.net = net.get_encoder() if net.config.is_encoder_decoder else net
+        self.net = encoder_of(AutoModel.from_config(AutoConfig.for_model(config["model_type"], **kind), trust_remote_code=False))
         self.net.config.apply_spec_augment = False  # a recording is varied where samples are
         self.out_features = int(self.net.config.hidden_size)
 
@@ -61,8 +60,7 @@ class _Speech(nn.Module):
             pretrained, found = AutoModel.from_pretrained(
                 source, trust_remote_code=False, use_safetensors=True, output_loading_info=True
             )
-            whole = pretrained.get_encoder() if pretrained.config.is_encoder_decoder else pretrained
-            self.net.load_state_dict(whole.state_dict())
+            self.net.load_state_dict(encoder_of(pretrained).state_dict())
         except Exception:  # foreign files: parsers throw anything
             msg = "Expected a Hugging Face speech encoder of this configuration in safetensors; it could not be read."
             raise TaskError(msg) from None
@@ -80,13 +78,16 @@ class HuggingFaceMel(_Speech):
         config: The `transformers` configuration as a dictionary; its weights are random until `load_pretrained`.
 
     Raises:
-        ValueError: If the recipe's mels or seconds are not those of the configuration.
+        ValueError: If it is of another kind of encoder, or the recipe's mels or seconds are not those of the configuration.
     """
 
     features = "mel"
 
     def __init__(self, recipe: AudioRecipe, config: dict[str, Any]) -> None:
         super().__init__(config)
+        if not hasattr(self.net.config, "num_mel_bins"):
+            msg = f"Expected an encoder of log-mel frames; {config['model_type']} reads something else. Try huggingface_waveform."
+            raise ValueError(msg)
         self.frames = 2 * int(self.net.config.max_source_positions)
         mels, longest = int(self.net.config.num_mel_bins), self.frames * recipe.hop / recipe.rate
         if recipe.mels != mels or recipe.seconds > longest:
@@ -112,12 +113,18 @@ class HuggingFaceWaveform(_Speech):
     Args:
         recipe: Of the recordings.
         config: The `transformers` configuration as a dictionary; its weights are random until `load_pretrained`.
+
+    Raises:
+        ValueError: If it is of another kind of encoder.
     """
 
     features = "waveform"
 
     def __init__(self, recipe: AudioRecipe, config: dict[str, Any]) -> None:
         super().__init__(config)
+        if not hasattr(self.net.config, "conv_kernel"):
+            msg = f"Expected an encoder of samples; {config['model_type']} reads something else. Try huggingface_mel."
+            raise ValueError(msg)
         self.least = 1
         for kernel, stride in zip(reversed(self.net.config.conv_kernel), reversed(self.net.config.conv_stride), strict=True):
             self.least = (self.least - 1) * stride + kernel  # samples that make one token

@@ -16,7 +16,7 @@ from medmm.types import Modality
 
 OF_ITS_FOLDER = ("_name_or_path", "dtype", "transformers_version")  # entries of a config that say nothing of the network
 _RESERVED = 2  # positions some encoders (RoBERTa) keep for themselves
-_POOLER = "pooler."  # not used here, and absent from many checkpoints
+_UNUSED = ("pooler.", "decoder.")  # here, and absent from many checkpoints
 
 
 class NumberEmbedding(nn.Module):
@@ -119,9 +119,9 @@ class HuggingFace(nn.Module):
 
         super().__init__()
         kind = {key: value for key, value in config.items() if key != "model_type"}
-        self.net = AutoModel.from_config(AutoConfig.for_model(config["model_type"], **kind), trust_remote_code=False)
+        self.net = encoder_of(AutoModel.from_config(AutoConfig.for_model(config["model_type"], **kind), trust_remote_code=False))
         self.out_features = int(self.net.config.hidden_size)
-        self.numbers = NumberEmbedding(self.out_features)
+        self.numbers = NumberEmbedding(self.net.get_input_embeddings().embedding_dim)  # ELECTRA and ALBERT widen it later
         nn.init.zeros_(self.numbers.project.weight)  # start from exactly what was pretrained
         nn.init.zeros_(self.numbers.project.bias)
 
@@ -137,8 +137,8 @@ class HuggingFace(nn.Module):
             pretrained, found = AutoModel.from_pretrained(
                 source, trust_remote_code=False, use_safetensors=True, output_loading_info=True
             )
-            self.net.load_state_dict(pretrained.state_dict())
-        missing = sorted(name for name in found["missing_keys"] if not name.startswith(_POOLER))
+            self.net.load_state_dict(encoder_of(pretrained).state_dict())
+        missing = sorted(name for name in found["missing_keys"] if not name.startswith(_UNUSED))
         if missing:
             msg = f"Expected pretrained weights for the whole text encoder; missing {missing[:3]}. They would stay random."
             raise TaskError(msg)
@@ -149,6 +149,11 @@ class HuggingFace(nn.Module):
         words = words + self.numbers(values) * is_number[..., None]
         tokens = self.net(inputs_embeds=words, attention_mask=mask.long()).last_hidden_state
         return Encoded(tokens, mask, _mean(tokens, mask))
+
+
+def encoder_of(model: Any) -> Any:
+    """A Hugging Face model without its decoder, if it has one, as T5 and Whisper have."""
+    return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
 def read_pretrained(source: str) -> tuple[Any, dict[str, Any], int]:
@@ -167,13 +172,13 @@ def read_pretrained(source: str) -> tuple[Any, dict[str, Any], int]:
 
     with _refusing_source():
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False).to_dict()
+        stated = AutoConfig.from_pretrained(source, trust_remote_code=False)
         backend, longest = tokenizer.backend_tokenizer, int(tokenizer.model_max_length)
+    config, positions = stated.to_dict(), getattr(stated, "max_position_embeddings", None)  # some have it by another name
     words, known = int(config.get("vocab_size") or 0), int(backend.get_vocab_size())
     if not words / 2 <= known <= words:  # without its files transformers makes a tokenizer that knows no word
         msg = f"Expected a tokenizer for the {words} words of the text encoder; got one of {known}. Is tokenizer.json there?"
         raise TaskError(msg)
-    positions = config.get("max_position_embeddings")
     longest = min(longest, positions - _RESERVED) if positions else longest
     return backend, {key: value for key, value in config.items() if key not in OF_ITS_FOLDER}, longest
 

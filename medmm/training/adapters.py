@@ -91,6 +91,8 @@ def _adapt(encoder: nn.Module, choice: Peft) -> Any:
         case "lokr":
             config = peft.LoKrConfig(target_modules=targets, alpha=choice.alpha, **size)
         case "lora" | "dora":
+            plain = _of_zeros(encoder) if choice.kind == "dora" else []
+            targets, size["modules_to_save"] = [name for name in targets if name not in plain], plain or None
             config = peft.LoraConfig(target_modules=targets, lora_alpha=choice.alpha, use_dora=choice.kind == "dora", **size)
     try:
         return peft.get_peft_model(encoder, config)
@@ -103,11 +105,22 @@ def _adapt(encoder: nn.Module, choice: Peft) -> Any:
 def _layers_for(encoder: nn.Module, kind: Kind) -> list[str]:
     """Names of layers that an adapter fits.
 
-    Left out are the output layer of torch's attention, whose weights are read past any adapter, convolutions in groups, and
-    those of one voxel in three dimensions, which peft 0.21 cannot merge.
+    Left out are the output layer of torch's attention, whose weights are read past any adapter, convolutions of Hugging Face
+    encoders, of which some ask a convolution for its stride, convolutions in groups, and those of one voxel in three
+    dimensions, which peft 0.21 cannot merge.
     """
+    from transformers import PreTrainedModel
+
     left_out = {id(m.out_proj) for m in encoder.modules() if isinstance(m, nn.MultiheadAttention)}
+    foreign = {id(m) for net in encoder.modules() if isinstance(net, PreTrainedModel) for m in net.modules()}
     for module in encoder.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and (module.groups > 1 or module.kernel_size[:2] == (1, 1)):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and (
+            id(module) in foreign or module.groups > 1 or module.kernel_size[:2] == (1, 1)
+        ):
             left_out.add(id(module))
     return [name for name, m in encoder.named_modules() if isinstance(m, _FITS[kind]) and id(m) not in left_out]
+
+
+def _of_zeros(encoder: nn.Module) -> list[str]:
+    """Linear layers whose weights begin with zeros, as those of number values: DoRA would divide by their length."""
+    return [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear) and not module.weight.any()]

@@ -83,25 +83,29 @@ class Words:
 @contextmanager
 def words_moved_by(model: MultimodalClassifier, shift: torch.Tensor | None) -> Iterator[Words]:
     """Add (notes, T, D) to the word embeddings of every batch inside the block, in the order of the samples that have a note."""
-    words = Words(shift)
+    words, awaited = Words(shift), False
+
+    def begin(_module: nn.Module, _inputs: Any) -> None:
+        nonlocal awaited
+        awaited = True
 
     def move(_module: nn.Module, _inputs: Any, embedded: torch.Tensor) -> torch.Tensor:
-        words.seen = embedded.detach()
+        nonlocal awaited
+        if not awaited:
+            return embedded  # of what an encoder adds itself: Longformer fills up whole windows
+        words.seen, awaited = embedded.detach(), False
         if words.shift is None:
             words.shift = torch.zeros_like(embedded, requires_grad=True)
         return embedded + words.shift
 
-    table = next((m for m in model.encoders["text"].modules() if isinstance(m, nn.Embedding)), None) if _reads_text(model) else None
-    hook = table.register_forward_hook(move) if table is not None else None
+    encoder = model.encoders["text"] if "text" in model.encoders else nn.Module()
+    table = next((m for m in encoder.modules() if isinstance(m, nn.Embedding)), None)
+    hooks = [encoder.register_forward_pre_hook(begin), *([table.register_forward_hook(move)] if table is not None else [])]
     try:
         yield words
     finally:
-        if hook is not None:
+        for hook in hooks:
             hook.remove()
-
-
-def _reads_text(model: MultimodalClassifier) -> bool:
-    return "text" in model.encoders
 
 
 @contextmanager

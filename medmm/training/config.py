@@ -214,7 +214,7 @@ class TrainConfig:
 
     def encoder(self, name: Modality) -> str:
         """Name of the encoder of a modality."""
-        return str(getattr(self, f"{name}_encoder"))
+        return "huggingface" if name == "text" and self.text_source is not None else str(getattr(self, f"{name}_encoder"))
 
     def source(self, name: Modality) -> str | None:
         """Where the weights come from that the encoder of a modality begins with; None when they are drawn."""
@@ -282,20 +282,28 @@ def checked(values: dict[str, Any]) -> TrainConfig:
         if not hasattr(encoders[name], "recomputable"):
             msg = f"Expected no gradient_checkpointing of {name} with the encoder {config.encoder(name)}, which has no like blocks."
             raise TaskError(msg)
-    for name in ("image", "audio"):
-        if config.source(name) and not hasattr(encoders[name], "load_pretrained"):
-            msg = f"Expected no {name}_source with the {name} encoder {config.encoder(name)}, which has no published weights."
-            raise TaskError(msg)
-    if config.text_encoder == "huggingface" and config.text_source is None and config.init is None:
-        msg = "Expected text_source or init with the text encoder huggingface; got neither. Name a folder or a hub repository."
-        raise TaskError(msg)
-    if config.text_encoder == "tower" and config.init is None:
-        msg = "Expected init with the text encoder tower, which published weights alone fill; got none. See `medmm models open`."
-        raise TaskError(msg)
+    _refuse_sources(config, encoders)
     _refuse_contradictions(config)
     for name, options in config.encoder_options.items():
         _refuse_unknown_options(name, encoders[name], options)
     return config
+
+
+def _refuse_sources(config: TrainConfig, encoders: dict[Modality, Any]) -> None:
+    for name in ("image", "audio"):
+        if config.source(name) and not hasattr(encoders[name], "load_pretrained"):
+            fit = [known for known in ENCODERS[name] if hasattr(ENCODERS[name].get(known), "load_pretrained")]
+            msg = f"Expected no {name}_source with the {name} encoder {config.encoder(name)}, which has no published weights. "
+            raise TaskError(f"{msg}Set {name}_encoder to {' or '.join(fit)}.")
+    if config.text_encoder == "huggingface" and config.text_source is None and config.init is None:
+        msg = "Expected text_source or init with the text encoder huggingface; got neither. Name a folder or a hub repository."
+        raise TaskError(msg)
+    if config.audio_encoder.startswith("huggingface") and config.audio_source is None:
+        msg = f"Expected audio_source with the audio encoder {config.audio_encoder}; got none. Name a folder or a hub repository."
+        raise TaskError(msg)
+    if config.text_encoder == "tower" and config.init is None:
+        msg = "Expected init with the text encoder tower, which published weights alone fill; got none. See `medmm models open`."
+        raise TaskError(msg)
 
 
 def _refuse_contradictions(config: TrainConfig) -> None:

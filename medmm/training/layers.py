@@ -76,7 +76,7 @@ def paces_of(encoders: nn.ModuleDict, config: TrainConfig) -> dict[nn.Parameter,
         own = own_encoder(encoder)
         knows = isinstance(own, HuggingFace) or config.source(name) is not None
         if knows and name not in config.peft:  # adapters are new
-            paces |= dict.fromkeys(own.net.parameters(), config.pretrained_rate / config.learning_rate)
+            paces |= dict.fromkeys(getattr(own, "net", own).parameters(), config.pretrained_rate / config.learning_rate)
         decay = config.layer_decay.get(name, 1.0)
         for depth, layer in enumerate(reversed(layers_of(own))):
             paces |= {parameter: paces.get(parameter, 1.0) * decay**depth for parameter in layer}

@@ -14,6 +14,7 @@ import torch
 
 import medmm
 from medmm.device import choose_device
+from medmm.encoders.volumes import own_encoder
 from medmm.errors import CohortError, TaskError
 from medmm.pretrained import OBJECTIVES
 from medmm.pretrained.config import PretrainedConfig
@@ -24,7 +25,7 @@ from medmm.table import write_csv
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.processes import Together
-from medmm.training.run import RunResult, claim_run, name_of_cache, read_failures, require_chosen, side_of
+from medmm.training.run import RunResult, built, claim_run, name_of_cache, read_failures, require_chosen, side_of
 from medmm.training.split import split_unlabelled
 from medmm.training.trackers import tracked
 from medmm.training.trainer import Progress, Standing, Trainer
@@ -153,10 +154,10 @@ def _fit(
         msg = f"Expected at least {_MIN_TRAIN} readable training studies and one held out; got {len(sides['train'])} and "
         raise CohortError(msg + f"{len(sides['val'])}. Add cases.")
     torch.manual_seed(config.seed)
-    network = PretrainedNetwork(_network_config(aims, config, preprocessor))
-    if config.text_source is not None and "text" in network.encoders:
-        encoder: Any = network.encoders["text"]
-        encoder.load_pretrained(config.text_source)
+    network = built(PretrainedNetwork, _network_config(aims, config, preprocessor))
+    for name in network.config.sides:
+        if (source := config.source(name)) is not None:
+            own_encoder(network.encoders[name]).load_pretrained(source)
     network.to(device)
     unlabelled = _Unlabelled(network, preprocessor, sides["train"], aims, config)
     trainer = Trainer(network, unlabelled, config, network.encoders)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 from medmm.disk import replace_bytes
 from medmm.encoders.speech import read_speech
 from medmm.encoders.text import read_pretrained
-from medmm.errors import StoreError, TaskError
-from medmm.model import Side
+from medmm.errors import MedmmError, StoreError, TaskError
+from medmm.model import Config, Network, Side
 from medmm.optional import require
 from medmm.sources.cohort import Case
 from medmm.training.config import TrainConfig
@@ -94,6 +94,22 @@ def read_failures(out: Path) -> tuple[Failure, ...]:
         return tuple(Failure(**row) for row in csv.DictReader(file))
 
 
+def built(build: Callable[[Config], Network], config: Config) -> Network:
+    """The network of these choices.
+
+    Raises:
+        TaskError: If options of an encoder fit none.
+    """
+    try:
+        return build(config)
+    except MedmmError:
+        raise
+    except Exception as error:  # every layer refuses in its own way
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        msg = f"Expected encoders and encoder_options that fit each other and the inputs; no network can be built: {why}"
+        raise TaskError(msg) from None
+
+
 def side_of(name: Modality, reader: Any, config: TrainConfig, start: Side[Any] | None = None) -> Side[Any]:
     """How a network reads a modality by these choices.
 
@@ -108,7 +124,7 @@ def side_of(name: Modality, reader: Any, config: TrainConfig, start: Side[Any] |
     """
     encoder, options = config.encoder(name), dict(config.encoder_options.get(name, start.options if start else {}))
     if name == "text" and config.text_source is not None:
-        encoder, options["config"] = "huggingface", read_pretrained(config.text_source)[1]
+        options["config"] = read_pretrained(config.text_source)[1]
     if name == "audio" and config.audio_source is not None:
         options["config"] = read_speech(config.audio_source)
     if start is not None and encoder != start.encoder:

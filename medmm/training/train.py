@@ -32,7 +32,7 @@ from medmm.training.data import CachedSamples, Failure, cache_samples, plan_prep
 from medmm.training.examples import Examples, Heldout, heldout_logits
 from medmm.training.fit import fit
 from medmm.training.processes import Together
-from medmm.training.run import RunResult, claim_run, name_of_cache, read_failures, require_chosen, side_of
+from medmm.training.run import RunResult, built, claim_run, name_of_cache, read_failures, require_chosen, side_of
 from medmm.training.split import folds_of, split_cases
 from medmm.training.teacher import Teacher
 from medmm.training.trackers import tracked
@@ -233,7 +233,7 @@ class _Run:
         self, suffix: str, preprocessor: Preprocessor, train_set: Examples, val_set: Examples | None
     ) -> tuple[MultimodalClassifier, int]:
         torch.manual_seed(self.config.seed)
-        model = MultimodalClassifier(self._model_config(preprocessor)).to(self.device)
+        model = built(MultimodalClassifier, self._model_config(preprocessor)).to(self.device)
         for name in model.config.modalities:
             if (source := self.config.source(name)) is not None:
                 model.own_encoder(name).load_pretrained(source)

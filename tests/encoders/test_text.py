@@ -109,6 +109,36 @@ def loaded(source: Path) -> tuple[HuggingFace, NoteTokenizer]:
     return encoder, NoteTokenizer(backend, longest)
 
 
+SMALL = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40, "hidden_size": 32, "vocab_size": 60}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "electra", "embedding_size": 16, **SMALL},
+        {"model_type": "albert", "embedding_size": 16, **SMALL},
+        {"model_type": "t5", "vocab_size": 60, "d_model": 32, "d_kv": 16, "d_ff": 40, "num_layers": 2, "num_heads": 2},
+    ],
+    ids=["electra", "albert", "t5"],
+)
+def test_narrow_embeddings_and_encoders_of_a_decoder_are_read_too(config: dict[str, Any], tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModel
+
+    torch.manual_seed(0)
+    reference = AutoModel.from_config(AutoConfig.for_model(**config)).eval()
+    reference.save_pretrained(tmp_path)
+    encoder = HuggingFace(TextRecipe(60), config=config).eval()
+    encoder.load_pretrained(str(tmp_path))
+    ids, real = torch.arange(5, 13)[None], torch.ones(1, 8, dtype=torch.bool)
+    with torch.no_grad():
+        whole = {} if config["model_type"] != "t5" else {"decoder_input_ids": ids}
+        said = reference(input_ids=ids, **whole)
+        expected = said.encoder_last_hidden_state if whole else said.last_hidden_state
+        encoded = encoder(ids, torch.full((1, 8), 3.0), real, real)  # number values begin with nothing to say
+    assert encoded.tokens.shape == (1, 8, encoder.out_features)
+    assert torch.allclose(encoded.tokens, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(("dtype", "head"), [("float32", False), ("float16", False), ("bfloat16", False), ("float32", True)])
 def test_the_pretrained_encoder_says_what_transformers_says(build_bert: Any, tmp_path: Path, dtype: str, head: bool) -> None:
     from transformers import AutoModel, AutoTokenizer

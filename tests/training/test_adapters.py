@@ -12,6 +12,7 @@ from torch import nn
 
 from medmm.encoders.image import ResNet
 from medmm.encoders.recurrent import NumberRecurrent
+from medmm.encoders.speech import HuggingFaceMel
 from medmm.encoders.tabular import ColumnTokens
 from medmm.encoders.text import HuggingFace, NumberTransformer, read_pretrained
 from medmm.errors import TaskError
@@ -19,6 +20,7 @@ from medmm.training import TrainConfig, train
 from medmm.training.adapters import Adapters, Kind, Peft
 from medmm.training.layers import paces_of
 from medmm.training.trainer import Trainer
+from medmm.transforms.audio import AudioRecipe
 from medmm.transforms.columns import NumberColumn, TableRecipe
 from medmm.transforms.text import TextRecipe
 from medmm.transforms.volume import VolumeRecipe
@@ -95,6 +97,44 @@ def test_only_adapters_and_heads_learn_and_the_merged_encoder_answers_as_the_ada
     merged = objective.model.state_dict()
     assert set(merged) == set(before)
     assert any(not torch.equal(merged[name], before[name]) for name in before if not name.startswith("head."))
+
+
+def test_dora_leaves_layers_of_zeros_to_learn_as_they_are(build_bert: Any, tmp_path: Path) -> None:
+    objective = make("bert", build_bert, tmp_path)
+    objective.inputs = (*NOTES[:2], REAL, REAL)  # all tokens are numbers, whose values say nothing in the beginning
+    before = {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
+    config = TrainConfig(epochs=3, batch_size=4, peft={"text": Peft("dora", rank=2)}, learning_rate=0.01)
+    trainer = Trainer(objective.model, objective, config, objective.model.encoders)  # type: ignore[arg-type]
+    for epoch in range(3):
+        trainer.run_epoch(epoch)  # a loss that is no number would be refused
+    objective.model.eval()
+    with torch.no_grad(), trainer.adapters.heard():
+        said = objective.answer()
+    trainer.adapters.merge()
+    merged = objective.model.state_dict()
+    with torch.no_grad():
+        assert torch.allclose(objective.answer(), said, atol=1e-5)
+    assert set(merged) == set(before)
+    assert merged["encoders.text.numbers.project.weight"].any()
+
+
+def test_adapters_leave_whispers_convolutions_alone_which_it_asks_for_their_stride() -> None:
+    about = {"model_type": "whisper", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+             "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "num_mel_bins": 80,
+             "max_source_positions": 100, "vocab_size": 60, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+             "decoder_start_token_id": 1}  # fmt: skip
+    torch.manual_seed(0)
+    encoder = HuggingFaceMel(AudioRecipe(seconds=1.0), about).eval()
+    frames, mask = torch.randn(2, 80, 80), torch.ones(2, 80, dtype=torch.bool)
+    with torch.no_grad():
+        plain = encoder(frames, mask).pooled
+    encoders = nn.ModuleDict({"audio": encoder})
+    Adapters(encoders, {"audio": Peft()})
+    learning = [name for name, p in encoders.named_parameters() if p.requires_grad]
+    assert any("q_proj" in name for name in learning)
+    assert not any("conv" in name for name in learning)
+    with torch.no_grad():
+        assert torch.allclose(encoders["audio"](frames, mask).pooled, plain, atol=1e-6)  # an adapter begins with nothing to say
 
 
 def test_a_run_ends_with_a_merged_encoder_and_goes_on_after_a_stop(tmp_path: Path) -> None:

@@ -104,6 +104,24 @@ def test_words_move_by_a_share_of_their_own_length() -> None:
     assert torch.allclose(shift.flatten(1).norm(dim=1), 0.2 * own, rtol=1e-4)
 
 
+def test_what_an_encoder_embeds_beside_the_notes_is_left_alone() -> None:
+    """Longformer fills notes up to whole windows with embeddings of its own."""
+    preprocessor, samples, _ = mixed_samples()
+    about = {"model_type": "longformer", "vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+             "intermediate_size": 16, "attention_window": [16], "max_position_embeddings": 64}  # fmt: skip
+    side = Side(TOKENIZER.recipe, "huggingface", {"config": about})
+    torch.manual_seed(0)
+    model = MultimodalClassifier(ModelConfig("binary", ("no", "yes"), text=side, width=16)).eval()
+    notes, reader = [Sample({"text": s.inputs["text"]}) for s in samples[:2]], Preprocessor(None, preprocessor.text)
+    loss = loss_of(model, reader, np.eye(2))
+    _, shift = attacked(model, notes, loss, Attack("fgsm", text=0.2))
+    assert shift is not None
+    assert shift.shape[:2] == reader.collate(notes).inputs["text"][0].shape
+    plain = loss(notes).item()
+    with words_moved_by(model, shift):
+        assert loss(notes).item() > plain
+
+
 def test_fgsm_moves_every_voxel_along_the_sign_of_the_gradient() -> None:
     preprocessor, samples, model = mixed_samples()
     loss = loss_of(model, preprocessor, np.eye(2)[[0]])

@@ -57,6 +57,19 @@ def test_a_key_with_dots_into_a_single_value_is_refused() -> None:
         config_from({}, ["epochs.image=3"])
 
 
+def test_options_are_those_of_the_encoder_that_a_source_sets() -> None:
+    with pytest.raises(TaskError, match="got 'depth'"):
+        config_from({"text_source": "hub/name"}, ["encoder_options.text.depth=1"])
+    assert config_from({"text_source": "hub/name"}, []).encoder("text") == "huggingface"
+
+
+def test_a_speech_encoder_and_its_source_go_together() -> None:
+    with pytest.raises(TaskError, match="Set audio_encoder to huggingface_mel or huggingface_waveform"):
+        config_from({}, ["audio_source=hub/name"])
+    with pytest.raises(TaskError, match="Expected audio_source with the audio encoder huggingface_mel"):
+        config_from({}, ["audio_encoder=huggingface_mel"])
+
+
 def test_adjustment_and_class_weights_are_not_both_taken() -> None:
     with pytest.raises(TaskError, match="class_weights none with loss logit_adjusted"):
         config_from({}, ["loss=logit_adjusted"])

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 
+from medmm.encoders import ENCODERS
+from medmm.encoders.patch import PatchConv
 from medmm.errors import CohortError, LeakageError, ModelError, StoreError, TaskError
 from medmm.model_folder import load_model_folder
 from medmm.pretrained.folder import load_pretrained
@@ -273,3 +275,29 @@ def test_a_hugging_face_encoder_goes_on_where_it_was(note_cohort: Path, build_be
     given = load_pretrained(tmp_path / "p", CPU).network.encoders["text"].state_dict()
     taken = load_model_folder(tmp_path / "run", CPU).model.encoders["text"].state_dict()
     assert np.mean([torch.allclose(given[key], taken[key], atol=5e-3) for key in given]) > 0.9
+
+
+class Opened(PatchConv):
+    """An image encoder that has published weights: one number for all of them."""
+
+    def load_pretrained(self, source: str) -> None:
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.fill_(float(Path(source).read_text()))
+
+
+def test_an_image_encoder_goes_on_from_its_published_weights(both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENCODERS["image"]._targets, "opened", Opened)
+    (tmp_path / "weights").write_text("0.25")
+    config = replace(SMALL, epochs=1, image_encoder="opened", image_source=str(tmp_path / "weights"), pretrained_rate=1e-9)
+    pretrain(both, tmp_path / "p", Aims({"masked_image": 1.0}, mask_patch=4), config)
+    held = load_pretrained(tmp_path / "p", CPU).network.encoders["image"]
+    assert all(torch.allclose(weight, torch.tensor(0.25), atol=0.02) for weight in held.parameters())
+
+
+def test_options_that_no_encoder_takes_are_refused_with_what_it_says(note_cohort: Path, tmp_path: Path) -> None:
+    odd = replace(NOTES, encoder_options={"text": {"heads": 7}})
+    with pytest.raises(TaskError, match=r"encoder_options that fit.*divisible by num_heads"):
+        pretrain(note_cohort, tmp_path / "p", WORDS, odd)
+    with pytest.raises(TaskError, match=r"encoder_options that fit.*divisible by num_heads"):
+        train(note_cohort, tmp_path / "m", odd, labels=LABELS)
