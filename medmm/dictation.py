@@ -179,7 +179,7 @@ def transcribe_cohort(
             with suppress(AudioError):  # counted by what is missing
                 if isinstance(study, Study) and study.recording is not None:
                     heard = recogniser.transcribe(study.recording)
-                    rows[job.index] |= {"note": heard.text, "note_confidence": f"{heard.confidence:.4f}"}
+                    rows[job.index] |= {"note": heard.text, "note_confidence": f"{heard.confidence:.4g}"}
                     written += 1
             on_progress("writing down", done, len(spoken))
     columns = list(dict.fromkeys([*rows[0], "note", "note_confidence"]))

@@ -131,7 +131,7 @@ def test_a_cohort_gets_its_notes_from_its_recordings(folders: dict[str, Path], t
     assert [step[1:] for step in told] == [(1, 3), (2, 3), (3, 3)]
     cases = read_cohort(tmp_path / "written.csv").cases
     heard = recogniser.transcribe(Recording(sound(2, ord("a")), RATE))
-    assert cases[0].read_note().confidence == pytest.approx(heard.confidence, abs=0.01)  # type: ignore[union-attr]
+    assert cases[0].read_note().confidence == pytest.approx(heard.confidence, rel=1e-3)  # type: ignore[union-attr]
     assert cases[1].read_note().text == "typed"  # type: ignore[union-attr]
     assert [case.confidence for case in cases[1:]] == [1, 1, 1, 1]
     assert [case.read_note() is None for case in cases] == [False, False, True, True, True]

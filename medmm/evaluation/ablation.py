@@ -15,6 +15,7 @@ import medmm
 from medmm.disk import replace_bytes, sole_user
 from medmm.errors import TaskError
 from medmm.evaluation.baselines import Answers, Fit, baselines
+from medmm.evaluation.cases import refuse_reserved
 from medmm.evaluation.headline import metrics_of
 from medmm.evaluation.predictions import Predictions, from_file, from_store
 from medmm.evaluation.resample import Estimates, Resampling
@@ -36,7 +37,7 @@ from medmm.training.config import TrainConfig, checked
 from medmm.training.data import refuse_unbelievable
 from medmm.training.split import folds_of, split_cases
 from medmm.training.train import train
-from medmm.types import Modality, OnProgress, pattern_name
+from medmm.types import MODALITIES, Modality, OnProgress, pattern_name
 
 _METRICS = ("f1_macro", "auroc", "auroc_macro", "brier", "ece[equal_mass,10]", "ece_macro[equal_mass,10]")  # those that apply
 _TIMED = 5  # studies whose network time is measured
@@ -115,6 +116,9 @@ def ablate(
     )
     sections = plan.config.read_sections
     cohort = read_cohort(cohort_path, labels=task.labels or None, fields=task.values, sections=sections)
+    if plan.folds is None:
+        refuse_reserved(cohort)
+    _refuse_absent(plan, cohort)
     bench = _Bench(Path(target), cohort_path, cohort, task, out, plan, device)
     with sole_user(out):
         cells = [(row, seed) for row in plan.rows for seed in plan.seeds]
@@ -125,6 +129,18 @@ def ablate(
         found = bench.measure(answered)
         _write(found, out)
     return found
+
+
+def _refuse_absent(plan: Plan, cohort: Cohort) -> None:
+    """Refuse to begin with subsets of modalities that no case has."""
+    cases = cohort.cases
+    there = {"image": any(c.images for c in cases), "text": any(c.note for c in cases), "audio": any(c.audio for c in cases),
+             "tabular": bool(plan.config.tabular)}  # fmt: skip
+    absent = [name for name in MODALITIES if not there[name] and any(name in subset for subset in plan.subsets)]
+    if absent:
+        columns = " State the tabular columns." if "tabular" in absent else ""
+        msg = f"Expected cases with every modality of the subsets; the cohort has none with {' or '.join(absent)}.{columns}"
+        raise TaskError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,11 +46,20 @@ def choose_cases(cohort: Cohort, model: Path, split: str) -> list[tuple[int, Cas
     if not cases:
         msg = f"Expected studies in the split {split!r}; there are none. State --split."
         raise TaskError(msg)
-    if taken := sorted(filter(is_reserved, cases[0][1].columns)):
-        msg = f"Expected cohort columns without a meaning in predictions; got {', '.join(taken)}. Rename them."
-        raise TaskError(msg)
+    refuse_reserved(cohort)
     _refuse_fitted({c.patient_id for _, c in cases}, recorded, split)
     return cases
+
+
+def refuse_reserved(cohort: Cohort) -> None:
+    """Refuse columns that predictions give another meaning.
+
+    Raises:
+        TaskError: If there are any.
+    """
+    if taken := sorted(filter(is_reserved, cohort.cases[0].columns)):
+        msg = f"Expected cohort columns without a meaning in predictions; got {', '.join(taken)}. Rename them."
+        raise TaskError(msg)
 
 
 def recorded_sides(model: Path) -> dict[str, Side]:

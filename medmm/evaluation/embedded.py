@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,8 +54,10 @@ def embed_cases(
     kept: list[Case] = []
     rows: dict[Modality, list[FloatArray]] = {name: [] for name in modalities}
     failed = 0
-    with closing(read_ahead(cases)) as opened:
-        for done, (case, study) in enumerate(opened):
+    read = [replace(case, audio=None) for case in cases]
+    read = read if "image" in modalities else [replace(case, images=(), series=(), repair=()) for case in read]
+    with closing(read_ahead(read)) as opened:
+        for done, (case, (_, study)) in enumerate(zip(cases, opened, strict=True)):
             on_progress("reading studies", done + 1, len(cases))
             try:
                 sample = _sample_of(study, pretrained)

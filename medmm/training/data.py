@@ -60,7 +60,8 @@ def plan_preprocessing(cases: Sequence[Case], config: TrainConfig, on_progress: 
         columns = {name: [c.columns[name] for c in cases] for name in config.tabular}
         plan["tabular"] = plan_table(columns, config.units, config.believable)
     if not any(plan.values()):
-        msg = f"Expected training cases with {' or '.join(config.modalities)}; none could be read. Check the paths."
+        unnamed = ", or name the columns of tabular" if "tabular" in config.modalities and not config.tabular else ""
+        msg = f"Expected training cases with {' or '.join(config.modalities)}; none could be read. Check the paths{unnamed}."
         raise CohortError(msg)
     return Preprocessor(**plan)
 

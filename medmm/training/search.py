@@ -227,7 +227,7 @@ class _Attempt:
     """One trial: its training, and what its epochs were worth."""
 
     def __init__(self, study: Study, trial: Trial, out: Path, plan: Search) -> None:
-        self.study, self.trial, self.plan = study, trial, plan
+        self.study, self.trial, self.plan, self.config = study, trial, plan, plan.config
         self.folder = _folder(out, trial)
         self.file = self.folder / "scores.json"
         self.scores: dict[str, dict[str, float]] = json.loads(self.file.read_bytes()) if self.file.exists() else {}
@@ -241,8 +241,8 @@ class _Attempt:
             self.trial.report(row[self.plan.metric], int(epoch))  # by the process that died
         settings = [f"{key}={text}" for key, text in self.trial.user_attrs["chosen"].items()]
         try:
-            config = config_from(self.plan.config.to_dict(), settings)
-            train(cohort, self.folder / "run", config, labels=labels, device=device, cache=cache, on_epoch=self._on_epoch,
+            self.config = config_from(self.plan.config.to_dict(), settings)
+            train(cohort, self.folder / "run", self.config, labels=labels, device=device, cache=cache, on_epoch=self._on_epoch,
                   on_scan=lambda _: None, on_progress=on_progress)  # fmt: skip
         except TrialPruned:
             self._tell(None, TrialState.PRUNED)
@@ -257,8 +257,9 @@ class _Attempt:
         self.study.tell(self.trial, score, state)
 
     def _kept(self) -> dict[str, float]:
-        """Of the epoch whose weights training keeps: best macro-F1, the lower loss deciding between equals."""
-        return max(self.scores.values(), key=lambda row: (round(row["f1_macro"], 9), -row["loss"]))
+        """Of the epoch whose weights training keeps, as `judge` says: best macro-F1, the lower loss deciding between equals."""
+        by_loss = self.config.judge == "loss"
+        return max(self.scores.values(), key=lambda row: (0.0 if by_loss else round(row["f1_macro"], 9), -row["loss"]))
 
     def _on_epoch(self, epoch: int, values: dict[str, float]) -> None:
         from optuna import TrialPruned
@@ -272,7 +273,7 @@ class _Attempt:
         if again:
             return
         self.trial.report(self.scores[str(epoch)][self.plan.metric], epoch)
-        if epoch + 1 < self.plan.config.epochs and self.trial.should_prune():
+        if epoch + 1 < self.config.epochs and self.trial.should_prune():
             raise TrialPruned
 
 

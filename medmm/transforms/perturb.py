@@ -133,21 +133,21 @@ def _typos(note: Note, level: float, rng: np.random.Generator) -> Note:
         if len(word) > 3 and chance[index] < level:
             at = 1 + int(where[index] * (len(word) - 2))
             words[index] = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
-    return Note(" ".join(words))
+    return replace(note, text=" ".join(words))
 
 
 def _sentences(note: Note, level: float, rng: np.random.Generator) -> Note:
     """A share of the sentences left out."""
     sentences = note.text.replace("\n", " \n").split(". ")
     kept = rng.random(len(sentences)) >= level
-    return Note(". ".join(s for s, keep in zip(sentences, kept, strict=True) if keep))
+    return replace(note, text=". ".join(s for s, keep in zip(sentences, kept, strict=True) if keep))
 
 
 def _sections(note: Note, level: float, rng: np.random.Generator) -> Note:
     """A share of the sections left out, heading and all."""
     sections = note.sections
     kept = rng.random(len(sections)) >= level
-    return Note("\n".join(str(s) for s, keep in zip(sections, kept, strict=True) if keep))
+    return replace(note, text="\n".join(str(s) for s, keep in zip(sections, kept, strict=True) if keep))
 
 
 def _no_note(_note: Note, _level: float, _rng: np.random.Generator) -> Note:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,18 @@ def test_with_folds_every_case_is_answered_by_a_model_that_did_not_see_it(phanto
 def test_a_plan_without_anything_to_train_is_refused(changed: dict[str, tuple[object, ...]]) -> None:
     with pytest.raises(TaskError, match="at least one subset"):
         Plan(**{"fusions": ("concat",), "subsets": (IMAGE,), "seeds": (0,), "config": TINY} | changed)  # type: ignore[arg-type]
+
+
+def test_what_no_case_has_is_refused_before_anything_is_trained(phantom: Path, tmp_path: Path) -> None:
+    for name in ("audio", "tabular"):
+        with pytest.raises(TaskError, match=f"none with {name}"):
+            ablate(phantom / "cohort.csv", tmp_path / name, replace(PLAN, subsets=(TEXT, frozenset({"text", name}))))
+        assert not (tmp_path / name).exists()
+
+
+def test_a_column_that_predictions_give_a_meaning_is_refused_before_anything_is_trained(phantom: Path, tmp_path: Path) -> None:
+    table = (phantom / "cohort.csv").read_text(encoding="utf-8")
+    (tmp_path / "cohort.csv").write_text(table.replace("image_finding", "stage", 1), encoding="utf-8")
+    with pytest.raises(TaskError, match="got stage"):
+        ablate(tmp_path / "cohort.csv", tmp_path / "out", PLAN)
+    assert not (tmp_path / "out").exists()

@@ -162,6 +162,14 @@ def test_what_few_shots_cannot_do_is_refused(table: Cohort, model: Pretrained, t
         few_shot(replace(table, kind="multilabel"), model, tmp_path / "p.csv", shots=2)
 
 
+def test_what_is_not_asked_is_not_opened(table: Cohort, model: Pretrained, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.nii"
+    broken.write_bytes(b"no image")
+    cases = [replace(case, images=(broken,)) for case in table.with_split("test")[:3]]
+    found = embed_cases(cases, model, ("text",), common=False, on_progress=lambda *_: None)
+    assert (found.cases, found.failed) == (tuple(cases), 0)
+
+
 def test_patients_that_pretraining_saw_are_not_measured(table: Cohort, model: Pretrained, tmp_path: Path) -> None:
     with pytest.raises(LeakageError, match="saw 8"):
         zero_shot(table, PROMPTS, model, tmp_path / "p.csv", split="val")

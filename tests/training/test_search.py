@@ -52,6 +52,22 @@ def test_the_table_holds_every_trial_and_the_best_can_be_trained(found: Path, no
     assert max(e["val/f1_macro"] for e in epochs) == pytest.approx(float(best["f1_macro"]))
 
 
+def test_a_trial_is_scored_by_the_epoch_that_training_keeps(note_rows: Any, write_cohort: Any, tmp_path: Path) -> None:
+    """By its loss, which is lowest in another epoch than macro-F1 is highest where labels are often wrong."""
+    rows = note_rows(80)
+    for row in rows[::5]:
+        row["label"] = "large" if row["label"] == "no_large" else "no_large"
+    cohort = write_cohort(tmp_path, rows)
+    base = TrainConfig(epochs=6, width=16, split_seed=0, judge="loss", learning_rate=1e-3, seed=1)
+    plan = Search({"width": Choices(("16",))}, base, trials=1, sampler="grid")
+    (tried,) = search(cohort, tmp_path / "study", plan, labels=LABELS)
+    epochs: list[dict[str, float]] = []
+    train(cohort, tmp_path / "run", base, labels=LABELS, on_epoch=lambda _, values: epochs.append(values))
+    kept = min(epochs, key=lambda e: e["val/loss"])
+    assert kept["val/f1_macro"] < max(e["val/f1_macro"] for e in epochs)
+    assert tried.score == pytest.approx(kept["val/f1_macro"])
+
+
 def test_no_trial_sees_the_test_split(found: Path, note_rows: Any, write_cohort: Any, tmp_path: Path) -> None:
     rows = note_rows(80)
     for row in rows:

@@ -105,6 +105,15 @@ def test_sentences_and_sections_are_left_out_whole(study: Study) -> None:
     assert Perturbation("sections", 1).apply(study, "s").note == Note("")
 
 
+@pytest.mark.parametrize("name", ["typos", "sentences", "sections"])
+def test_a_dictated_note_made_worse_is_trusted_as_before(study: Study, name: str) -> None:
+    assert study.note is not None
+    dictated = replace(study, note=replace(study.note, confidence=0.4))
+    worse = Perturbation(name, 0.1).apply(dictated, "case").note
+    assert worse is not None
+    assert worse.confidence == 0.4
+
+
 def test_what_a_study_lacks_cannot_be_made_worse(study: Study) -> None:
     blind, silent = replace(study, volumes=()), replace(study, note=None)
     assert [n for n in ("noise", "typos", *ATTACKS) if Perturbation(n, 1).touches(blind)] == ["typos", "words", "random_words"]
