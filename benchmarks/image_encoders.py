@@ -33,15 +33,13 @@ from sklearn.metrics import log_loss, roc_auc_score
 from torch.utils.flop_counter import FlopCounterMode
 
 from medmm.encoders import ENCODERS
-from medmm.model_folder import ModelFolder, load_model_folder
+from medmm.inference import Predictor
 from medmm.sources.cohort import read_cohort
 from medmm.sources.phantom import make_phantom
 from medmm.sources.phantom.truth import Table
 from medmm.training import TrainConfig, train
 from medmm.training.compute import thin_in_float32
 from medmm.training.data import cache_samples
-from medmm.training.examples import Examples, heldout_logits
-from medmm.training.run import name_of_cache
 from medmm.transforms.volume import VolumeRecipe
 
 RESNET_18 = {"widths": [64, 128, 256, 512], "blocks": [2, 2, 2, 2], "stem": 7}
@@ -55,7 +53,6 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 REFERENCE_LAST = sorted(NETWORKS, key="resnet".__eq__)
 LABELS = ("negative", "positive")
 TRAINED_AT_ONCE = 2  # norms that average batches do so from two images on
-ANSWERED_AT_ONCE = 32
 RESAMPLES = 2000
 
 
@@ -226,17 +223,15 @@ class Contest:
 
     def answers(self, name: str, rate: float, seed: int, side: str, dtype: torch.dtype = torch.float32) -> np.ndarray:
         """Calibrated probability of each patient of a side, plainly or under autocast."""
-        folder, cases = self.trained(name, rate, seed), self.cohort.with_split(side)
-        preprocessor, nobody = folder.preprocessor, lambda *_: None
-        cache = self.runs / "cache" / name_of_cache(preprocessor, cases)
-        samples = cache_samples(cases, preprocessor, cache, nobody)[1]
-        examples = Examples(samples, np.stack([case.target for case in cases]))
+        predictor, cases = self.trained(name, rate, seed), self.cohort.with_split(side)
+        samples = cache_samples(cases, predictor.folder.preprocessor, self.runs / "cache", lambda *_: None)[1]
         low = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
-        with thin_in_float32(folder.model, torch.device("cpu"), dtype), low:
-            logits = heldout_logits(folder.model, preprocessor, examples, ANSWERED_AT_ONCE).logits["image"]
-        return folder.calibrators["image"](logits)[:, 1]
+        with thin_in_float32(predictor.folder.model, torch.device("cpu"), dtype), low:
+            answers = [predictor.answer(sample)[1] for sample in samples]
+        assert all(answer.calibrated for answer in answers)
+        return np.array([answer.probabilities[LABELS[1]] for answer in answers])
 
-    def trained(self, name: str, rate: float, seed: int) -> ModelFolder:
+    def trained(self, name: str, rate: float, seed: int) -> Predictor:
         """The network after all its epochs, with the weights of the best."""
         (kind, options), given = NETWORKS[name], self.given
         config = TrainConfig(
@@ -250,7 +245,7 @@ class Contest:
 
         out = self.runs / f"{name} {rate:g} {given.precision} {seed}"
         train(self.path, out, config, labels=LABELS, cache=self.runs / "cache", on_epoch=say)
-        return load_model_folder(out, torch.device("cpu"))
+        return Predictor.load(out, "cpu")
 
 
 def compared(truth: np.ndarray, answers: dict[str, list[np.ndarray]], reference: str) -> list[dict[str, Any]]:

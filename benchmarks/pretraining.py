@@ -28,19 +28,16 @@ import torch
 from scipy import stats
 
 import medmm
+from medmm.inference import Predictor
 from medmm.metrics import Scores, decide, point
-from medmm.model_folder import load_model_folder
 from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.sources.phantom import make_phantom
 from medmm.sources.phantom.pictures import make_pictures
 from medmm.training import TrainConfig, train
 from medmm.training.data import cache_samples
-from medmm.training.examples import Examples, heldout_logits
 from medmm.training.pretrain import Aims, pretrain
-from medmm.training.run import name_of_cache
-from medmm.types import AnyArray, FloatArray, Kind, pattern_name
+from medmm.types import AnyArray, FloatArray, Kind
 
-CPU = torch.device("cpu")
 OBJECTIVES = {"image": "masked_image", "text": "halves"}
 ROWS = {"pretrained": "pretrained, a tenth of the labels", "scratch": "from scratch, a tenth of the labels",
         "all_labels": "from scratch, all labels", "frequencies": "class frequencies"}  # fmt: skip
@@ -114,13 +111,13 @@ def targets_of(cases: Sequence[Case]) -> FloatArray:
 
 def answered(folder: Path, cases: Sequence[Case], cache: Path) -> tuple[FloatArray, AnyArray]:
     """(n, K) calibrated probabilities of a model, and what it calls by its own thresholds."""
-    model = load_model_folder(folder, CPU)
-    index, samples, _ = cache_samples(cases, model.preprocessor, cache / name_of_cache(model.preprocessor, cases), lambda *_: None)
+    predictor = Predictor.load(folder, "cpu")
+    index, samples, _ = cache_samples(cases, predictor.folder.preprocessor, cache, lambda *_: None)
     assert len(index) == len(cases)
-    pattern = pattern_name(model.preprocessor.modalities)
-    logits = heldout_logits(model.model, model.preprocessor, Examples(samples, targets_of(cases)), batch_size=64).logits[pattern]
-    probability, values = model.calibrators[pattern](logits), model.thresholds[pattern].values
-    return probability, decide(model.model.config.kind, probability, None if values is None else np.asarray(values))
+    answers = [predictor.answer(sample)[1] for sample in samples]
+    assert all(answer.calibrated for answer in answers)
+    probability = np.array([list(answer.probabilities.values()) for answer in answers])
+    return probability, np.array([[label in answer.called for label in predictor.labels] for answer in answers])
 
 
 def measured(phantom: Phantom, cases: Sequence[Case], probability: FloatArray, called: AnyArray) -> dict[str, float]:

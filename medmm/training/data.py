@@ -108,19 +108,20 @@ class CachedSamples(Sequence[Sample]):
 
 
 def cache_samples(
-    cases: Sequence[Case], preprocessor: Preprocessor, folder: Path, on_progress: OnProgress
+    cases: Sequence[Case], preprocessor: Preprocessor, cache: Path, on_progress: OnProgress
 ) -> tuple[list[int], CachedSamples, list[Failure]]:
     """Read every image and recording once, also those that several cases share.
 
     Args:
         cases: What to read.
         preprocessor: Recipe.
-        folder: Cache; what is already in it from an interrupted run is not read again.
+        cache: Folder in which these cases, prepared like this, have one of their own; what is already in that is not read again.
         on_progress: Told after each case.
 
     Returns:
         Index into `cases` of each usable one, its samples, and the failures.
     """
+    folder = cache / _name_of(preprocessor, cases)
     folder.mkdir(parents=True, exist_ok=True)
     fields = () if preprocessor.tabular is None else preprocessor.tabular.fields
     jobs = [_Job(replace(case, fields=fields), folder / f"{_contents_of(case)}.safetensors", preprocessor) for case in cases]
@@ -153,6 +154,12 @@ class _Job:
         if (read.images or read.audio) and not self.file.exists():
             return read.open(opener)
         return Study(note=case.read_note(), values=case.read_values())
+
+
+def _name_of(preprocessor: Preprocessor, cases: Sequence[Case]) -> str:
+    """Of the folder of these cases prepared like this."""
+    prepared = f"{preprocessor.image} {preprocessor.audio} {[c.study_id for c in cases]}"
+    return hashlib.sha256(prepared.encode()).hexdigest()[:16]
 
 
 def _contents_of(case: Case) -> str:

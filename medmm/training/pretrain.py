@@ -25,7 +25,7 @@ from medmm.table import write_csv
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.processes import Together
-from medmm.training.run import RunResult, built, claim_run, name_of_cache, read_failures, require_chosen, side_of
+from medmm.training.run import RunResult, built, claim_run, read_failures, require_chosen, side_of
 from medmm.training.split import split_unlabelled
 from medmm.training.trackers import tracked
 from medmm.training.trainer import Progress, Standing, Trainer
@@ -123,8 +123,7 @@ def pretrain(
     seen = [c for c in cases if c.split in ("train", "val")]
     preprocessor = plan_preprocessing([c for c in seen if c.split == "train"], config, on_progress)
     _refuse_unread(aims, preprocessor)
-    folder = (cache or out / "cache") / name_of_cache(preprocessor, seen)
-    index, samples, failures = cache_samples(seen, preprocessor, folder, on_progress)
+    index, samples, failures = cache_samples(seen, preprocessor, cache or out / "cache", on_progress)
     kept = [seen[i] for i in index]
     write_csv(out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
     write_csv(out / "split.csv", ["study_id", "patient_id", "split"],

@@ -1,11 +1,10 @@
-"""What every run of training or pretraining keeps: whose folder it is, its log, its failures, its cache."""
+"""What every run of training or pretraining keeps: whose folder it is, and its failures."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,9 @@ from medmm.encoders.text import read_pretrained
 from medmm.errors import MedmmError, StoreError, TaskError
 from medmm.model import Config, Network, Side
 from medmm.optional import require
-from medmm.sources.cohort import Case
 from medmm.training.config import TrainConfig
 from medmm.training.data import Failure
 from medmm.training.trackers import require_tracker
-from medmm.transforms.batch import Preprocessor
 from medmm.types import Modality
 
 
@@ -51,12 +48,6 @@ def require_chosen(config: TrainConfig) -> None:
     if config.peft:
         require("peft", "An adapter", "peft")
     require_tracker(config.tracker)
-
-
-def name_of_cache(preprocessor: Preprocessor, cases: Sequence[Case]) -> str:
-    """Of the cache of these cases prepared like this."""
-    prepared = f"{preprocessor.image} {preprocessor.audio} {[c.study_id for c in cases]}"
-    return hashlib.sha256(prepared.encode()).hexdigest()[:16]
 
 
 def claim_run(out: Path, record: str, identity: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ from medmm.training.data import CachedSamples, Failure, cache_samples, plan_prep
 from medmm.training.examples import Examples, Heldout, heldout_logits
 from medmm.training.fit import fit
 from medmm.training.processes import Together
-from medmm.training.run import RunResult, built, claim_run, name_of_cache, read_failures, require_chosen, side_of
+from medmm.training.run import RunResult, built, claim_run, read_failures, require_chosen, side_of
 from medmm.training.split import folds_of, split_cases
 from medmm.training.teacher import Teacher
 from medmm.training.trackers import tracked
@@ -193,8 +193,7 @@ class _Run:
         self.tasks = plan_tasks(self.config.tasks, [c.columns for c in plan_from])
         if self.pretrained is not None:
             preprocessor = self.pretrained.reading(preprocessor)
-        cache = self.cache / name_of_cache(preprocessor, cases)
-        index, samples, unread = cache_samples(cases, preprocessor, cache, self.on_progress)
+        index, samples, unread = cache_samples(cases, preprocessor, self.cache, self.on_progress)
         failures = [*refused, *unread]
         write_csv(self.out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
         return preprocessor, [cases[i] for i in index], samples, failures
@@ -204,8 +203,7 @@ class _Run:
         if self.teacher is None:
             return examples, []
         folder, config = self.teacher.folder, self.config
-        cache = self.cache / name_of_cache(folder.preprocessor, cases)
-        taught = self.teacher.answer(cases, cache, lambda _, done, n: self.on_progress("asking the teacher", done, n))
+        taught = self.teacher.answer(cases, self.cache, lambda _, done, n: self.on_progress("asking the teacher", done, n))
         answered = int((~np.isnan(taught).any(1)).sum())
         sentence = (
             f"Distilled from `{folder.name}` (SHA-256 `{folder.digest}`) at temperature {config.distill_temperature:g}, weight "

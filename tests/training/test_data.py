@@ -61,11 +61,18 @@ def test_an_interrupted_reading_does_not_read_images_again(cases: list[Case], tm
 def test_a_half_written_cache_file_is_not_taken_for_an_image(cases: list[Case], tmp_path: Path) -> None:
     preprocessor = plan_preprocessing(cases, CONFIG, silent)
     cache_samples(cases[:1], preprocessor, tmp_path / "cache", silent)
-    (whole,) = (tmp_path / "cache").glob("*.safetensors")
+    (whole,) = (tmp_path / "cache").rglob("*.safetensors")
     whole.with_suffix(".partial").write_bytes(whole.read_bytes()[:100])
     whole.unlink()
     _, samples, _ = cache_samples(cases[:1], preprocessor, tmp_path / "cache", silent)
     assert samples[0].inputs["image"][0].shape == (1, *preprocessor.image.shape)  # type: ignore[union-attr]
+
+
+def test_models_that_prepare_images_otherwise_share_a_cache(cases: list[Case], tmp_path: Path) -> None:
+    for voxels in (512, 4096):
+        preprocessor = plan_preprocessing(cases, TrainConfig(voxels=voxels), silent)
+        _, samples, _ = cache_samples(cases[:1], preprocessor, tmp_path / "cache", silent)
+        assert samples[0].inputs["image"][0].shape == (1, *preprocessor.image.shape)  # type: ignore[union-attr]
 
 
 def test_an_image_that_several_cases_share_is_kept_once_with_the_note_of_each(cases: list[Case], tmp_path: Path) -> None:
@@ -74,7 +81,7 @@ def test_an_image_that_several_cases_share_is_kept_once_with_the_note_of_each(ca
     silent_one = replace(cases[0], study_id="Q20", note=None)
     kept, samples, failures = cache_samples([*asked, silent_one], preprocessor, tmp_path / "cache", silent)
     assert (len(kept), failures) == (21, [])
-    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 1
+    assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 1
     images = [sample.inputs["image"][0] for sample in samples]
     assert all(torch.equal(image, images[0]) for image in images)
     assert samples[20].modalities == {"image"}
