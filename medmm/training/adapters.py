@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,7 +82,9 @@ class Adapters:
 
 def _adapt(encoder: nn.Module, choice: Peft) -> Any:
     peft = require("peft", "An adapter", "peft")
-    targets = list(choice.targets) or _layers_for(encoder, choice.kind)
+    plain = _of_zeros(encoder) if choice.kind == "dora" else []
+    fitting = [name for name in _layers_for(encoder, choice.kind) if name not in plain]
+    targets = list(choice.targets) or "|".join(map(re.escape, fitting))  # a list would also name layers that end alike
     size: dict[str, Any] = {"r": choice.rank}
     match choice.kind:
         case "ia3":
@@ -91,13 +94,12 @@ def _adapt(encoder: nn.Module, choice: Peft) -> Any:
         case "lokr":
             config = peft.LoKrConfig(target_modules=targets, alpha=choice.alpha, **size)
         case "lora" | "dora":
-            plain = _of_zeros(encoder) if choice.kind == "dora" else []
-            targets, size["modules_to_save"] = [name for name in targets if name not in plain], plain or None
-            config = peft.LoraConfig(target_modules=targets, lora_alpha=choice.alpha, use_dora=choice.kind == "dora", **size)
+            size |= {"lora_alpha": choice.alpha, "use_dora": choice.kind == "dora", "modules_to_save": plain or None}
+            config = peft.LoraConfig(target_modules=targets, **size)
     try:
         return peft.get_peft_model(encoder, config)
-    except (ValueError, NotImplementedError):
-        known = sorted({name.rpartition(".")[2] for name in _layers_for(encoder, choice.kind)})
+    except (ValueError, NotImplementedError, TypeError):
+        known = sorted({name.rpartition(".")[2] for name in fitting})
         msg = f"Expected layers that {choice.kind} fits, such as those ending in {', '.join(known) or 'none'}; got other targets."
         raise TaskError(msg) from None
 
@@ -106,18 +108,18 @@ def _layers_for(encoder: nn.Module, kind: Kind) -> list[str]:
     """Names of layers that an adapter fits.
 
     Left out are the output layer of torch's attention, whose weights are read past any adapter, convolutions of Hugging Face
-    encoders, of which some ask a convolution for its stride, convolutions in groups, and those of one voxel in three
-    dimensions, which peft 0.21 cannot merge.
+    encoders, of which some ask a convolution for its stride, convolutions in groups, dilated ones where the adapter is a
+    convolution too, which peft 0.21 does not dilate, and those of one voxel in three dimensions, which it cannot merge.
     """
     from transformers import PreTrainedModel
 
     left_out = {id(m.out_proj) for m in encoder.modules() if isinstance(m, nn.MultiheadAttention)}
     foreign = {id(m) for net in encoder.modules() if isinstance(net, PreTrainedModel) for m in net.modules()}
     for module in encoder.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and (
-            id(module) in foreign or module.groups > 1 or module.kernel_size[:2] == (1, 1)
-        ):
-            left_out.add(id(module))
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            dilated = max(module.dilation) > 1 and kind in ("lora", "dora")
+            if id(module) in foreign or module.groups > 1 or dilated or module.kernel_size[:2] == (1, 1):
+                left_out.add(id(module))
     return [name for name, m in encoder.named_modules() if isinstance(m, _FITS[kind]) and id(m) not in left_out]
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from medmm.encoders.image import ResNet
+from medmm.encoders.audio import MelDilated
+from medmm.encoders.image import DenseNet, ResNet, SliceAttention, Swin
 from medmm.encoders.recurrent import NumberRecurrent
 from medmm.encoders.speech import HuggingFaceMel
 from medmm.encoders.tabular import ColumnTokens
@@ -97,6 +98,42 @@ def test_only_adapters_and_heads_learn_and_the_merged_encoder_answers_as_the_ada
     merged = objective.model.state_dict()
     assert set(merged) == set(before)
     assert any(not torch.equal(merged[name], before[name]) for name in before if not name.startswith("head."))
+
+
+FLAT, DEEP = (
+    VolumeRecipe((32, 32, 1), (1.0, 1.0, 1.0), ((-1000.0, 400.0),)),
+    VolumeRecipe((16,) * 3, (1.0,) * 3, ((-1000.0, 400.0),)),
+)
+DENSE = {"features": 8, "growth": 4, "blocks": (1, 1, 1, 1)}
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "loha", "lokr", "ia3"])
+@pytest.mark.parametrize(
+    "build",
+    [lambda: DenseNet(FLAT, **DENSE), lambda: DenseNet(DEEP, **DENSE), lambda: Swin(DEEP), lambda: SliceAttention(DEEP),
+     lambda: MelDilated(AudioRecipe())],
+    ids=["densenet_2d", "densenet_3d", "swin", "slices", "dilated"],
+)  # fmt: skip
+def test_adapters_fit_every_kind_of_layer_that_encoders_have(build: Any, kind: Kind) -> None:
+    torch.manual_seed(0)
+    encoder: Any = build().eval()
+    recipe = FLAT if getattr(encoder, "dims", 3) == 2 else DEEP
+    heard = torch.randn(2, 64, 80), torch.ones(2, 64, dtype=torch.bool)
+    inputs = heard if encoder.modality == "audio" else (torch.randn(2, 1, *recipe.shape),)
+    encoders = nn.ModuleDict({encoder.modality: encoder})
+    with torch.no_grad():
+        before = encoder(*inputs).pooled
+        adapters = Adapters(encoders, {encoder.modality: Peft(kind)})
+        assert torch.allclose(encoders[encoder.modality](*inputs).pooled, before, atol=1e-4)  # they begin with nothing to say
+        for parameter in (p for p in encoders.parameters() if p.requires_grad):
+            parameter += 0.1 * torch.randn_like(parameter)
+        encoders.eval()
+        with adapters.heard():
+            adapted = encoders[encoder.modality](*inputs).pooled
+        adapters.merge()
+        merged = encoders[encoder.modality](*inputs).pooled
+    assert not torch.allclose(adapted, before, atol=1e-3)
+    assert torch.allclose(merged, adapted, atol=1e-3 * float(adapted.abs().max()))
 
 
 def test_dora_leaves_layers_of_zeros_to_learn_as_they_are(build_bert: Any, tmp_path: Path) -> None:
