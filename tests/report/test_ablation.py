@@ -99,6 +99,15 @@ def test_the_document_quotes_what_the_picture_adds_to_the_question(name: str) ->
     assert line in document()
 
 
+def test_the_document_says_how_far_the_picture_brings_the_network_ahead_of_counted_words() -> None:
+    assert committed("vqarad-published").baseline == "logistic regression, words of the note"
+    ahead = rows_of("vqarad-published")["image+text, cross_attention"].beyond
+    told = " ".join(document().split())
+    accuracy, auroc = (quoted([ahead[metric].value]) for metric in ("accuracy", "auroc"))
+    assert (ahead["accuracy"].outcome, ahead["auroc"].outcome) == ("better", "not_shown")
+    assert f"ahead of it the picture brings {accuracy.replace(' (', ' in accuracy (')}, and in AUROC {auroc}, which is not shown" in told
+
+
 def test_how_far_each_fusion_came_on_the_phantom_follows_from_its_law() -> None:
     assert f"--n 3000 --seed {SEED} " in document()
     assert "--table 0.01,0.9,0.99,0.8" in document()
