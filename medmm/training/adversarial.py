@@ -18,10 +18,8 @@ from pydantic import ConfigDict, Field
 from torch import nn
 
 from medmm.model import MultimodalClassifier
+from medmm.transforms.augment.choice import Amount, Share
 from medmm.transforms.batch import Sample
-
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, slots=True)

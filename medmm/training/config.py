@@ -23,7 +23,7 @@ from medmm.study import Quantity
 from medmm.tasks import FurtherTask
 from medmm.training.adapters import Peft
 from medmm.training.adversarial import Attack
-from medmm.transforms.augment.choice import Augmentation
+from medmm.transforms.augment.choice import Amount, Augmentation, Share
 from medmm.types import MODALITIES, Modality
 
 
@@ -34,10 +34,8 @@ def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Bounds = Annotated[tuple[Finite, Finite], AfterValidator(_in_order)]
 
@@ -162,29 +160,29 @@ class TrainConfig:
     learning_rate: Positive = 2e-3
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: ShareBelowOne = 0.2
-    weight_decay: NotNegative = 0.05
-    clip: NotNegative = 1.0
-    ema: NotNegative = 1.5
+    weight_decay: Amount = 0.05
+    clip: Amount = 1.0
+    ema: Amount = 1.5
     pretrained_rate: Positive = 5e-5
     frozen: tuple[Modality, ...] = ()
     unfreeze: dict[Modality, Annotated[int, Field(ge=1)]] = field(default_factory=dict)
     peft: dict[Modality, Peft] = field(default_factory=dict)
     layer_decay: dict[Modality, Annotated[float, Field(gt=0, le=1)]] = field(default_factory=dict)
     smoothing: Share = 0.05
-    loss_parts: dict[Part, NotNegative] = field(default_factory=_fused_and_each)
+    loss_parts: dict[Part, Amount] = field(default_factory=_fused_and_each)
     loss: Literal["cross_entropy", "focal", "logit_adjusted"] = "cross_entropy"
-    focal_gamma: NotNegative = 2.0
+    focal_gamma: Amount = 2.0
     adjustment: Positive = 1.0
     class_weights: Literal["balanced", "effective", "none"] = "balanced"
     effective_beta: ShareBelowOne = 0.999
     voxels: Annotated[int, Field(ge=8**3)] = 64**3
     max_tokens: Annotated[int, Field(ge=8)] = 256
     width: Annotated[int, Field(ge=4, multiple_of=4)] = 128
-    vote: NotNegative = 0.5
+    vote: Amount = 0.5
     augment: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
     modality_dropout: ShareBelowOne = 0.0
-    mixup: NotNegative = 0.0
+    mixup: Amount = 0.0
     adversarial: Attack = field(default_factory=Attack)
     distill_temperature: Positive = 2.0
     distill_weight: Share = 0.7

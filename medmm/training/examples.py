@@ -11,7 +11,8 @@ import torch
 
 from medmm.fusion import Features, Present
 from medmm.model import MultimodalClassifier
-from medmm.training.config import Asked
+from medmm.training.config import Asked, TrainConfig
+from medmm.transforms.augment import Augmenter
 from medmm.transforms.batch import Preprocessor, Sample
 from medmm.types import AnyArray, FloatArray, IntArray, pattern_name
 
@@ -34,6 +35,32 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+
+class Varied:
+    """Samples as training meets them: varied anew in every epoch, where the configuration says so.
+
+    Args:
+        samples: Network-ready studies.
+        preprocessor: Made them.
+        config: Choices.
+    """
+
+    def __init__(self, samples: Sequence[Sample], preprocessor: Preprocessor, config: TrainConfig) -> None:
+        self.samples, self.preprocessor, self.config = samples, preprocessor, config
+        self._augment: Augmenter | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def begin_epoch(self, seed: int) -> None:
+        """Vary from this seed."""
+        self._augment = Augmenter(self.preprocessor, self.config.augmentation, seed) if self.config.augment else None
+
+    def take(self, chosen: Sequence[int]) -> list[Sample]:
+        """Some of them."""
+        samples = [self.samples[i] for i in chosen]
+        return samples if self._augment is None else [self._augment(sample) for sample in samples]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,9 @@ from medmm.model import MultimodalClassifier
 from medmm.tasks import joint_loss, task_loss
 from medmm.training.adversarial import attacked, words_moved_by
 from medmm.training.config import TrainConfig
-from medmm.training.examples import Examples, heldout_logits
+from medmm.training.examples import Examples, Varied, heldout_logits
 from medmm.training.mixup import draw_share, mixed, partners
 from medmm.training.trainer import Log, Progress, Standing, Trainer
-from medmm.transforms.augment import Augmenter
 from medmm.transforms.batch import Batch, Preprocessor, Sample
 from medmm.types import FloatArray, Kind, OnProgress
 
@@ -105,28 +104,20 @@ def criterion_of(kind: Kind, target: torch.Tensor, config: TrainConfig) -> Crite
     )
 
 
-class _Supervised:
+class _Supervised(Varied):
     """The loss of labelled cases."""
 
     def __init__(self, model: MultimodalClassifier, preprocessor: Preprocessor, train: Examples, config: TrainConfig) -> None:
-        self.model, self.preprocessor, self.train, self.config = model, preprocessor, train, config
+        super().__init__(train.samples, preprocessor, config)
+        self.model = model
         self.target = torch.from_numpy(train.target).float().to(model.device)
         self.further = [torch.from_numpy(target).float().to(model.device) for target in train.further]
         self.criterion = criterion_of(model.config.kind, self.target, config)
         self.taught = None if train.taught is None else torch.from_numpy(train.taught).float().to(model.device)
-        self.augment: Augmenter | None = None
-
-    def __len__(self) -> int:
-        return len(self.train)
-
-    def begin_epoch(self, seed: int) -> None:
-        """Augment from this seed."""
-        self.augment = Augmenter(self.preprocessor, self.config.augmentation, seed) if self.config.augment else None
 
     def loss(self, chosen: list[int]) -> torch.Tensor:
         """Of these cases."""
-        samples = [self.train.samples[i] for i in chosen]
-        samples = samples if self.augment is None else [self.augment(sample) for sample in samples]
+        samples = self.take(chosen)
         loss = self._mixed_loss(self._batch(samples), chosen)
         attack = self.config.adversarial
         if attack.method is None:

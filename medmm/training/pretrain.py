@@ -6,7 +6,7 @@ import math
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,19 @@ from medmm.pretrained import OBJECTIVES
 from medmm.pretrained.config import PretrainedConfig
 from medmm.pretrained.folder import save_pretrained
 from medmm.pretrained.network import PretrainedNetwork
-from medmm.sources.cohort import read_cohort
+from medmm.sources.cohort import Case, read_cohort
 from medmm.table import write_csv
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
+from medmm.training.examples import Varied
 from medmm.training.processes import Together
-from medmm.training.run import RunResult, built, claim_run, read_failures, require_chosen, side_of
+from medmm.training.run import MIN_TRAIN, RunResult, built, claim_run, read_failures, require_chosen, side_of, write_failures
 from medmm.training.split import split_unlabelled
 from medmm.training.trackers import tracked
 from medmm.training.trainer import Progress, Standing, Trainer
-from medmm.transforms.augment import Augmenter
 from medmm.transforms.batch import Preprocessor, Sample
 from medmm.types import MODALITIES, Modality, OnProgress
 from medmm.weights import MANIFEST
-
-_MIN_TRAIN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ def pretrain(
     out = Path(out)
     config = checked(replace(config or TrainConfig(), modalities=aims.reads).to_dict())
     if config.init is not None:
-        msg = "Expected no init: pretraining starts at random, or from text_source. Train with init what it made."
+        msg = "Expected no init: pretraining starts at random, or from text_source or image_source. Train with init what it made."
         raise TaskError(msg)
     require_chosen(config)
     table = read_cohort(cohort, sections=config.read_sections)
@@ -119,16 +117,7 @@ def pretrain(
     claim_run(out, "pretrain.json", choices)
     if together.from_first((out / MANIFEST).exists):
         return RunResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
-    cases = [c for c in split_unlabelled(table.cases, config.fractions, config.division_seed) if c.images or c.note]
-    seen = [c for c in cases if c.split in ("train", "val")]
-    preprocessor = plan_preprocessing([c for c in seen if c.split == "train"], config, on_progress)
-    _refuse_unread(aims, preprocessor)
-    index, samples, failures = cache_samples(seen, preprocessor, cache or out / "cache", on_progress)
-    kept = [seen[i] for i in index]
-    write_csv(out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
-    write_csv(out / "split.csv", ["study_id", "patient_id", "split"],
-              [{"study_id": c.study_id, "patient_id": c.patient_id, "split": c.split} for c in cases])  # fmt: skip
-    sides = {side: samples.take([i for i, c in enumerate(kept) if c.split == side]) for side in ("train", "val")}
+    preprocessor, sides, failures = _read(table.cases, aims, config, out, cache or out / "cache", on_progress)
     network, progress = _fit(out, aims, config, preprocessor, sides, computing_on, on_progress)
     counts = {"n_train": len(sides["train"]), "n_val": len(sides["val"])}
     about = choices | counts | {"failures": len(failures), "best_epoch": progress.best_epoch, "history": progress.history}
@@ -136,6 +125,22 @@ def pretrain(
     shutil.rmtree(out / "cache", ignore_errors=True)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return RunResult(out, **counts, failures=tuple(failures), best_epoch=progress.best_epoch)
+
+
+def _read(
+    found: Sequence[Case], aims: Aims, config: TrainConfig, out: Path, cache: Path, on_progress: OnProgress
+) -> tuple[Preprocessor, dict[str, CachedSamples], list[Failure]]:
+    """How studies are prepared, those of train and of val, and what could not be read; who stood on which side is written down."""
+    cases = [c for c in split_unlabelled(found, config.fractions, config.division_seed) if c.images or c.note]
+    seen = [c for c in cases if c.split in ("train", "val")]
+    preprocessor = plan_preprocessing([c for c in seen if c.split == "train"], config, on_progress)
+    _refuse_unread(aims, preprocessor)
+    index, samples, failures = cache_samples(seen, preprocessor, cache, on_progress)
+    write_failures(out, failures)
+    write_csv(out / "split.csv", ["study_id", "patient_id", "split"],
+              [{"study_id": c.study_id, "patient_id": c.patient_id, "split": c.split} for c in cases])  # fmt: skip
+    sides = {side: samples.take([i for i, row in enumerate(index) if seen[row].split == side]) for side in ("train", "val")}
+    return preprocessor, sides, failures
 
 
 def _refuse_unread(aims: Aims, preprocessor: Preprocessor) -> None:
@@ -149,8 +154,8 @@ def _fit(
     out: Path, aims: Aims, config: TrainConfig, preprocessor: Preprocessor, sides: dict[str, CachedSamples],
     device: torch.device, on_progress: OnProgress,
 ) -> tuple[PretrainedNetwork, Progress]:  # fmt: skip
-    if len(sides["train"]) < _MIN_TRAIN or not len(sides["val"]):
-        msg = f"Expected at least {_MIN_TRAIN} readable training studies and one held out; got {len(sides['train'])} and "
+    if len(sides["train"]) < MIN_TRAIN or not len(sides["val"]):
+        msg = f"Expected at least {MIN_TRAIN} readable training studies and one held out; got {len(sides['train'])} and "
         raise CohortError(msg + f"{len(sides['val'])}. Add cases.")
     torch.manual_seed(config.seed)
     network = built(PretrainedNetwork, _network_config(aims, config, preprocessor))
@@ -177,28 +182,18 @@ def _network_config(aims: Aims, config: TrainConfig, preprocessor: Preprocessor)
     )  # fmt: skip
 
 
-class _Unlabelled:
+class _Unlabelled(Varied):
     """The weighted losses of the objectives."""
 
     def __init__(
         self, network: PretrainedNetwork, preprocessor: Preprocessor, samples: Sequence[Sample], aims: Aims, config: TrainConfig
     ) -> None:
-        self.network, self.preprocessor, self.samples = network, preprocessor, samples
-        self.aims, self.config = aims, config
-        self.augment: Augmenter | None = None
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def begin_epoch(self, seed: int) -> None:
-        """Augment from this seed."""
-        self.augment = Augmenter(self.preprocessor, self.config.augmentation, seed) if self.config.augment else None
+        super().__init__(samples, preprocessor, config)
+        self.network, self.aims = network, aims
 
     def loss(self, chosen: list[int]) -> torch.Tensor:
         """Of these studies."""
-        samples = [self.samples[i] for i in chosen]
-        samples = samples if self.augment is None else [self.augment(sample) for sample in samples]
-        batch = self.preprocessor.collate(samples).to(self.network.device)
+        batch = self.preprocessor.collate(self.take(chosen)).to(self.network.device)
         losses = [self.aims.objectives[name] * loss for name, loss in self.network(batch).items()]
         return torch.stack(losses).sum() if losses else next(self.network.parameters()).sum() * 0.0
 

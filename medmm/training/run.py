@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,14 @@ from medmm.encoders.text import read_pretrained
 from medmm.errors import MedmmError, StoreError, TaskError
 from medmm.model import Config, Network, Side
 from medmm.optional import require
+from medmm.table import write_csv
 from medmm.training.config import TrainConfig
 from medmm.training.data import Failure
 from medmm.training.trackers import require_tracker
 from medmm.types import Modality
+
+MIN_TRAIN = 8
+"""Studies that weights are at least fitted on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,11 @@ def claim_run(out: Path, record: str, identity: dict[str, Any]) -> None:
     if different:
         msg = f"Expected a new or the same run; the run folder holds one with another {different[0]}. Give another --out."
         raise StoreError(msg)
+
+
+def write_failures(out: Path, failures: Sequence[Failure]) -> None:
+    """Of a run that goes on."""
+    write_csv(out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
 
 
 def read_failures(out: Path) -> tuple[Failure, ...]:

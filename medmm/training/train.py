@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,14 @@ from medmm.training.data import CachedSamples, Failure, cache_samples, plan_prep
 from medmm.training.examples import Examples, Heldout, heldout_logits
 from medmm.training.fit import fit
 from medmm.training.processes import Together
-from medmm.training.run import RunResult, built, claim_run, read_failures, require_chosen, side_of
+from medmm.training.run import MIN_TRAIN, RunResult, built, claim_run, read_failures, require_chosen, side_of, write_failures
 from medmm.training.split import folds_of, split_cases
 from medmm.training.teacher import Teacher
 from medmm.training.trackers import tracked
 from medmm.training.trainer import Log
 from medmm.transforms.batch import Preprocessor
-from medmm.types import FloatArray, OnProgress
+from medmm.types import FloatArray, Kind, OnProgress
 from medmm.weights import MANIFEST
-
-_MIN_TRAIN = 8
 
 
 def train(
@@ -91,18 +89,7 @@ def train(
         msg = "Expected a teacher or folds, not both: the teacher has seen the labels of every fold. Leave --folds out."
         raise TaskError(msg)
     require_chosen(config)
-    columns, stated = _columns(config, teacher), labels or (teacher.labels if teacher else None)
-    table = read_cohort(cohort, labels=stated, fields=columns, sections=config.read_sections)
-    if config.labels_from == "reports" and "audio" in config.modalities and any(case.audio for case in table.cases):
-        msg = (
-            "Expected no recordings with labels from reports, as they cannot be divided at headings; leave audio out of modalities."
-        )
-        raise LeakageError(msg)
-    if table.kind is None:
-        msg = "Expected a label column, or label__<name> columns; the cohort has none. Nothing can be learned."
-        raise CohortError(msg)
-    if teacher is not None:
-        teacher.refuse_other_task(table.kind, table.labels)
+    table = _read_table(cohort, config, labels, teacher)
     computing_on = choose_device(device)
     together = Together(computing_on)
     out, config, cache = together.folder(out), together.quiet(config), cache if together.index == 0 else None
@@ -111,7 +98,7 @@ def train(
                                   "teacher": teacher.folder.digest if teacher else None,
                                   "init": pretrained.digest if pretrained else None, "config": config.to_dict()})  # fmt: skip
     if not together.from_first((out / MANIFEST).exists):
-        run = _Run(out, config, table, computing_on, cache or out / "cache", on_progress, on_scan, teacher, pretrained, on_epoch)
+        run = _Run(out, config, table, computing_on, cache or out / "cache", on_progress, on_scan, on_epoch, teacher, pretrained)
         cases = tuple(c for c in table.cases if c.target is not None)
         result = run.by_split(cases) if folds is None else run.by_folds(cases, folds)
     else:
@@ -122,19 +109,27 @@ def train(
     return result
 
 
+@dataclass(eq=False, slots=True)
 class _Run:
     """One training run: its folder, its choices and the device it computes on."""
 
-    def __init__(
-        self, out: Path, config: TrainConfig, table: Cohort, device: torch.device, cache: Path, on_progress: OnProgress,
-        on_scan: Callable[[Scan], None], teacher: Teacher | None, pretrained: Pretrained | None,
-        on_epoch: Log,
-    ) -> None:  # fmt: skip
-        assert table.kind is not None
-        self.out, self.config, self.table, self.kind = out, config, table, table.kind
-        self.device, self.cache, self.on_progress, self.on_scan = device, cache, on_progress, on_scan
-        self.teacher, self.pretrained, self.on_epoch = teacher, pretrained, on_epoch
-        self.tasks: tuple[FurtherTask, ...] = ()
+    out: Path
+    config: TrainConfig
+    table: Cohort
+    device: torch.device
+    cache: Path
+    on_progress: OnProgress
+    on_scan: Callable[[Scan], None]
+    on_epoch: Log
+    teacher: Teacher | None
+    pretrained: Pretrained | None
+    tasks: tuple[FurtherTask, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """Of the task."""
+        assert self.table.kind is not None  # without labels nothing is begun
+        return self.table.kind
 
     def by_split(self, labelled: Sequence[Case]) -> RunResult:
         """Train, stop and calibrate on the sides of one split."""
@@ -195,7 +190,7 @@ class _Run:
             preprocessor = self.pretrained.reading(preprocessor)
         index, samples, unread = cache_samples(cases, preprocessor, self.cache, self.on_progress)
         failures = [*refused, *unread]
-        write_csv(self.out / "failures.csv", [f.name for f in fields(Failure)], map(asdict, failures))
+        write_failures(self.out, failures)
         return preprocessor, [cases[i] for i in index], samples, failures
 
     def _taught(self, examples: Examples, cases: Sequence[Case]) -> tuple[Examples, list[str]]:
@@ -220,9 +215,9 @@ class _Run:
     def _refuse_too_few(self, rows: Any, kept: Sequence[Case]) -> None:
         targets = np.stack([kept[i].target for i in rows]) if len(rows) else np.zeros((0, len(self.table.labels)))
         absent = [name for name, count in zip(self.table.labels, np.nansum(targets, axis=0), strict=True) if count == 0]
-        if len(rows) < _MIN_TRAIN or (absent and self.kind != "multilabel"):
+        if len(rows) < MIN_TRAIN or (absent and self.kind != "multilabel"):
             msg = (
-                f"Expected at least {_MIN_TRAIN} readable training studies with every class among them; got {len(rows)}"
+                f"Expected at least {MIN_TRAIN} readable training studies with every class among them; got {len(rows)}"
                 f"{' without ' + ', '.join(absent) if absent else ''}. Add cases."
             )
             raise CohortError(msg)
@@ -300,6 +295,23 @@ class _Run:
         replace_bytes(self.out / "scan.json", (json.dumps(scan.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
         self.on_scan(scan)
         return scan
+
+
+def _read_table(cohort: str | Path, config: TrainConfig, labels: tuple[str, ...] | None, teacher: Teacher | None) -> Cohort:
+    """The cohort, refused where nothing can be learned from it, nothing honestly, or not from this teacher."""
+    stated = labels or (teacher.labels if teacher else None)
+    table = read_cohort(cohort, labels=stated, fields=_columns(config, teacher), sections=config.read_sections)
+    if config.labels_from == "reports" and "audio" in config.modalities and any(case.audio for case in table.cases):
+        msg = (
+            "Expected no recordings with labels from reports, as they cannot be divided at headings; leave audio out of modalities."
+        )
+        raise LeakageError(msg)
+    if table.kind is None:
+        msg = "Expected a label column, or label__<name> columns; the cohort has none. Nothing can be learned."
+        raise CohortError(msg)
+    if teacher is not None:
+        teacher.refuse_other_task(table.kind, table.labels)
+    return table
 
 
 def _columns(config: TrainConfig, teacher: Teacher | None) -> tuple[Quantity | Category, ...]:
