@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 import medmm
+from medmm.device import choose_device
 from medmm.disk import replace_bytes, sole_user
 from medmm.errors import TaskError
 from medmm.evaluation.baselines import Answers, Fit, baselines
@@ -35,6 +36,7 @@ from medmm.study import Study
 from medmm.table import write_csv
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import refuse_unbelievable
+from medmm.training.processes import Together
 from medmm.training.split import folds_of, split_cases
 from medmm.training.train import train
 from medmm.types import MODALITIES, Modality, OnProgress, pattern_name
@@ -120,15 +122,16 @@ def ablate(
         refuse_reserved(cohort)
     _refuse_absent(plan, cohort)
     bench = _Bench(Path(target), cohort_path, cohort, task, out, plan, device)
-    with sole_user(out):
+    together = Together(choose_device(device))
+    with sole_user(out) if together.index == 0 else nullcontext():
         cells = [(row, seed) for row in plan.rows for seed in plan.seeds]
         answered: dict[_Row, list[Predictions]] = {row: [] for row in plan.rows}
         for done, (row, seed) in enumerate(cells):
-            answered[row].append(bench.answer(row, seed))
+            bench.train(row, seed)
+            if together.index == 0:
+                answered[row].append(bench.answer(row, seed))
             on_progress("training", done + 1, len(cells))
-        found = bench.measure(answered)
-        _write(found, out)
-    return found
+        return together.from_first(lambda: _written(bench.measure(answered), out))
 
 
 def _refuse_absent(plan: Plan, cohort: Cohort) -> None:
@@ -155,21 +158,25 @@ class _Bench:
     plan: Plan
     device: str
 
-    def answer(self, row: _Row, seed: int) -> Predictions:
-        """Train one cell and predict what is scored; at once when that was done before."""
-        model, plan = self.cell(row, seed), self.plan
+    def train(self, row: _Row, seed: int) -> None:
+        """Train one cell; at once when that was done before."""
+        plan = self.plan
         config = replace(plan.config, modalities=tuple(sorted(row.modalities)), seed=seed, split_seed=plan.config.seed,
                          fusion=row.fusion or plan.config.fusion)  # fmt: skip
         train(
             self.cohort_path,
-            model,
+            self.cell(row, seed),
             config,
             folds=plan.folds,
             device=self.device,
             labels=self.cohort.labels,
             cache=self.out / "cache",
         )
-        if plan.folds is not None:
+
+    def answer(self, row: _Row, seed: int) -> Predictions:
+        """What a trained cell predicts of what is scored; at once when that was done before."""
+        model = self.cell(row, seed)
+        if self.plan.folds is not None:
             return from_file(model / "predictions.csv", self.cohort.labels, self.cohort.kind)
         run = model.with_name(f"{model.name}-run")
         run_evaluation(self.target, model, run, device=self.device)
@@ -303,8 +310,8 @@ def _notes(samples: int, plan: Plan) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _write(found: Ablation, out: Path) -> None:
-    """The four forms of the result."""
+def _written(found: Ablation, out: Path) -> Ablation:
+    """The result, once its four forms are there."""
     replace_bytes(out / "ablation.json", (found.model_dump_json(indent=1) + "\n").encode())
     replace_bytes(out / "ablation.md", render_ablation(found).encode())
     replace_bytes(out / "ablation.svg", draw_ablation(found).encode())
@@ -312,6 +319,7 @@ def _write(found: Ablation, out: Path) -> None:
     measured = [f"{name} {part}" for name in names for part in ("value", "low", "high")]
     columns = ["row", "what", "fusion", *measured, "parameters", "milliseconds"]
     write_csv(out / "ablation.csv", columns, [_flat(row) for row in found.rows])
+    return found
 
 
 def _flat(row: AblationRow) -> dict[str, object]:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 import medmm
+from medmm.device import choose_device
 from medmm.disk import replace_bytes, sole_user
 from medmm.errors import CohortError, NonFiniteError, StoreError, TaskError
 from medmm.optional import require
 from medmm.sources.cohort import read_cohort
 from medmm.table import write_csv
 from medmm.training.config import TrainConfig, config_from
+from medmm.training.processes import Together
 from medmm.training.search_space import Space
 from medmm.training.train import train
 from medmm.types import OnProgress
@@ -122,17 +124,35 @@ def search(
     """
     optuna = require("optuna", "Searching for a configuration", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    out = Path(out)
+    out, together = Path(out), Together(choose_device(device))
+    if together.index:
+        _train_along(together, plan, cohort, labels, device)
+        return together.from_first(list)
     study = _open(out, plan, read_cohort(cohort, labels=labels).digest)
     with ExitStack() as stack:
         cache = _free_cache(out, stack)
         while (begun := _begin(study, out, plan)) is not None:
             trial, claim = begun
             with claim:
-                _Attempt(study, trial, out, plan).run(cohort, labels, device, cache, on_progress)
+                _Attempt(study, trial, out, plan, together).run(cohort, labels, device, cache, on_progress)
             on_progress("trials", sum(t.state.is_finished() for t in _counted(study)), plan.wanted)
             _write(study, out, plan)
-    return _write(study, out, plan)
+    together.from_first(lambda: None)  # there is no further trial
+    return together.from_first(lambda: _write(study, out, plan))
+
+
+def _train_along(together: Together, plan: Search, cohort: str | Path, labels: tuple[str, ...] | None, device: str) -> None:
+    """Be one of several processes in every trial of the first, until it has enough."""
+    from optuna import TrialPruned
+
+    def on_epoch(epoch: int, values: dict[str, float]) -> None:
+        if together.from_first(bool):
+            raise TrialPruned
+
+    while (settings := together.from_first(list[str])) is not None:
+        with suppress(TrialPruned, NonFiniteError, TaskError):
+            config = config_from(plan.config.to_dict(), settings)
+            train(cohort, "run", config, labels=labels, device=device, on_epoch=on_epoch, on_scan=lambda _: None)
 
 
 def _open(out: Path, plan: Search, cohort: str) -> Study:
@@ -156,8 +176,6 @@ def _open(out: Path, plan: Search, cohort: str) -> Study:
             msg = f"Expected a new or the same search; the folder holds one with another {different[0]}. Give another --out."
             raise StoreError(msg)
         if not study.user_attrs:
-            for chosen in plan.grid[: plan.trials]:
-                study.enqueue_trial(chosen)
             study.set_user_attr("identity", identity)
     return study
 
@@ -188,6 +206,8 @@ def _begin(study: Study, out: Path, plan: Search) -> tuple[Trial, ExitStack] | N
         study.sampler = _sampler(plan, len(study.get_trials(deepcopy=False)))
         if not waiting and len(_counted(study)) >= plan.wanted:
             return None
+        if plan.grid and not waiting:
+            study.enqueue_trial(plan.grid[len(_counted(study))])
         trial = study.ask()
         chosen = {key: part.suggest(trial, key) for key, part in plan.space.items()}
         trial.set_user_attr("chosen", chosen)
@@ -226,8 +246,8 @@ def _folder(out: Path, trial: Trial | FrozenTrial) -> Path:
 class _Attempt:
     """One trial: its training, and what its epochs were worth."""
 
-    def __init__(self, study: Study, trial: Trial, out: Path, plan: Search) -> None:
-        self.study, self.trial, self.plan, self.config = study, trial, plan, plan.config
+    def __init__(self, study: Study, trial: Trial, out: Path, plan: Search, together: Together) -> None:
+        self.study, self.trial, self.plan, self.config, self.together = study, trial, plan, plan.config, together
         self.folder = _folder(out, trial)
         self.file = self.folder / "scores.json"
         self.scores: dict[str, dict[str, float]] = json.loads(self.file.read_bytes()) if self.file.exists() else {}
@@ -239,7 +259,7 @@ class _Attempt:
 
         for epoch, row in self.scores.items():
             self.trial.report(row[self.plan.metric], int(epoch))  # by the process that died
-        settings = [f"{key}={text}" for key, text in self.trial.user_attrs["chosen"].items()]
+        settings = self.together.from_first(lambda: [f"{k}={text}" for k, text in self.trial.user_attrs["chosen"].items()])
         try:
             self.config = config_from(self.plan.config.to_dict(), settings)
             train(cohort, self.folder / "run", self.config, labels=labels, device=device, cache=cache, on_epoch=self._on_epoch,
@@ -264,6 +284,11 @@ class _Attempt:
     def _on_epoch(self, epoch: int, values: dict[str, float]) -> None:
         from optuna import TrialPruned
 
+        if self.together.from_first(lambda: self._gives_up(epoch, values)):
+            raise TrialPruned
+
+    def _gives_up(self, epoch: int, values: dict[str, float]) -> bool:
+        """Whether the trial is, by the numbers of its last epoch, which are told to the study."""
         if "val/f1_macro" not in values:
             msg = "Expected validation cases to compare trials on; there are none. Put patients into val, or raise its fraction."
             raise CohortError(msg)
@@ -271,10 +296,9 @@ class _Attempt:
         self.scores[str(epoch)] = {name: values[f"val/{name}"] for name in ("f1_macro", "loss")}
         replace_bytes(self.file, json.dumps(self.scores).encode())
         if again:
-            return
+            return False
         self.trial.report(self.scores[str(epoch)][self.plan.metric], epoch)
-        if epoch + 1 < self.config.epochs and self.trial.should_prune():
-            raise TrialPruned
+        return epoch + 1 < self.config.epochs and self.trial.should_prune()
 
 
 def _write(study: Study, out: Path, plan: Search) -> list[Tried]:

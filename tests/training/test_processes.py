@@ -69,11 +69,12 @@ def test_two_processes_have_the_loss_curve_of_one_also_after_a_resume(tmp_path: 
     assert json.loads((tmp_path / "two" / "curve.json").read_text()) == two
 
 
-def write_notes(path: Path) -> Path:
+def write_notes(path: Path, sides: tuple[str, ...] = ("train", "val")) -> Path:
     rows = []
     for i in range(64):
+        side = sides[(i >= 40) + (i >= 52 and len(sides) > 2)]
         size = 5.5 + i % 7 / 2 if i % 2 else 1 + i % 5 / 2
-        rows.append([f"S{i}", f"P{i}", f"Lesion of {size:.1f} cm.", "large" if i % 2 else "no_large", "train" if i < 40 else "val"])
+        rows.append([f"S{i}", f"P{i}", f"Lesion of {size:.1f} cm.", "large" if i % 2 else "no_large", side])
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["study_id", "patient_id", "note", "label", "split"], *rows])
     return path
@@ -101,3 +102,24 @@ def test_a_process_that_dies_ends_all_and_the_same_command_goes_on_to_one_model(
     assert (out / "sha256.json").exists()
     assert not list(out.glob("checkpoint*"))
     assert len(list(out.glob("tensorboard/events*"))) <= 2  # of the first process, before the kill and after
+
+
+def test_a_comparison_and_a_search_are_trained_by_two_processes_and_written_once(tmp_path: Path) -> None:
+    cohort = write_notes(tmp_path / "cohort.csv", sides=("train", "val", "test"))
+    choices = ["--epochs", "2", "--set", "width=16", "--set", "tracker=none", "--device", "cpu"]
+    compared = ["-m", "medmm", "ablate", str(cohort), "--fusions", "late", "--subsets", "text", *choices]
+    run([*TWO, *compared, "--out", str(tmp_path / "two")])
+    run([sys.executable, *compared, "--out", str(tmp_path / "one")])
+    one, two = (json.loads((tmp_path / name / "ablation.json").read_text()) for name in ("one", "two"))
+    assert [row["name"] for row in two["rows"]] == [row["name"] for row in one["rows"]]
+    assert two["n"] == one["n"] == 12
+
+    (tmp_path / "space.yaml").write_text("learning_rate: [0.001, 0.002, 0.004]\n")
+    search = [*TWO, "-m", "medmm", "tune", str(cohort), "--space", str(tmp_path / "space.yaml"), "--out", str(tmp_path / "study")]
+    run([*search, "--sampler", "grid", "--trials", "2", *choices])
+    run([*search, "--sampler", "grid", "--trials", "3", *choices])  # goes on
+    with (tmp_path / "study" / "trials.csv").open(newline="", encoding="utf-8") as file:
+        trials = list(csv.DictReader(file))
+    assert [(t["state"], t["epochs"]) for t in trials] == [("complete", "2")] * 3
+    assert {t["learning_rate"] for t in trials} == {"0.001", "0.002", "0.004"}
+    assert (tmp_path / "study" / "best.yaml").exists()
