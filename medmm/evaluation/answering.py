@@ -88,7 +88,7 @@ class Answering:
         base = replace(base, seconds=time.perf_counter() - start)
         rows = [_row(base, self._arm(pattern_name(arm)), *answered) for arm, answered in arms.items()]
         rows = [replace(r, columns=r.columns | further) if r.arm == FULL_ARM else r for r in rows]
-        worse = [p for p in self._perturbations if p.touches(study)]
+        worse = [p for p in self._perturbations if p.modality in sample.modalities]
         return rows + [self._perturbed(study, replace(base, arm=p.arm), p) for p in worse]
 
     def _perturbed(self, study: Study, base: Record, perturbation: Perturbation) -> Record:

@@ -14,7 +14,7 @@ from medmm.prediction import Answer
 from medmm.training.adversarial import Attack, words_moved_by
 from medmm.training.adversarial import attacked as worst_of
 from medmm.transforms.batch import Sample
-from medmm.transforms.perturb import Perturbation
+from medmm.transforms.perturb import WORD_ATTACKS, Perturbation
 from medmm.types import FloatArray
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def attacked_answer(
         sample_id: Seeds random choices together with the perturbation.
     """
     name, level = perturbation.name, perturbation.level
-    if name in ("words", "random_words"):
+    if name in WORD_ATTACKS:
         shift = _word_shift(predictor, sample, target, perturbation, sample_id)
         with words_moved_by(predictor.folder.model, shift):
             return predictor.answer(sample)
@@ -81,8 +81,9 @@ def _word_shift(
     """(1, T, D) to add to the embeddings of the words, of a length that is a share of their own."""
     import torch
 
-    if perturbation.name == "words":
-        return _worst(predictor, sample, target, Attack("fgsm", image=0, text=perturbation.level))[1]
+    if perturbation.name != "random_words":
+        method: Literal["fgsm", "pgd"] = "pgd" if perturbation.name == "words_pgd" else "fgsm"
+        return _worst(predictor, sample, target, Attack(method, image=0, text=perturbation.level, steps=_STEPS))[1]
     with words_moved_by(predictor.folder.model, None) as words:
         predictor.answer(sample)
     if words.seen is None:

@@ -18,7 +18,8 @@ from medmm.geometry import Grid
 from medmm.study import Note, Study, Volume
 from medmm.types import FloatArray, Modality
 
-ATTACKS = ("fgsm", "pgd", "random_sign", "words", "random_words")
+WORD_ATTACKS = ("words", "words_pgd", "random_words")
+ATTACKS = ("fgsm", "pgd", "random_sign", *WORD_ATTACKS)
 """Perturbations of what the network reads, and random ones of the same size to compare with: see `medmm.evaluation.attack`."""
 
 
@@ -41,10 +42,10 @@ class Perturbation:
         """Name of the arm of predictions made under it, e.g. `noise=20`."""
         return f"{self.name}={self.level:.12g}"
 
-    def touches(self, study: Study) -> bool:
-        """Whether the study has what this changes."""
-        needed: Modality = "text" if self.name in (*_TEXT, "words", "random_words") else "image"
-        return needed in study.modalities
+    @property
+    def modality(self) -> Modality:
+        """What it changes."""
+        return "text" if self.name in (*_TEXT, *WORD_ATTACKS) else "image"
 
     def rng(self, sample_id: str) -> np.random.Generator:
         """Of its random choices for a sample, the same at every level."""
@@ -165,13 +166,13 @@ UNITS = {
     "spacing": "mm, voxel", "typos": "share of words", "sentences": "share of sentences left out",
     "sections": "share of sections left out", "no_note": "1: the note left out", "fgsm": "HU, largest change of a voxel",
     "pgd": "HU, largest change of a voxel", "random_sign": "HU, change of every voxel",
-    "words": "share of the length of the word embeddings", "random_words": "share of the length of the word embeddings",
+    **dict.fromkeys(WORD_ATTACKS, "share of the length of the word embeddings"),
 }  # fmt: skip
 """What the levels of each perturbation mean."""
 
 STANDARD = (
     "noise=10,20,40", "blur=1,2,4", "slices=2,4", "spacing=2,4", "typos=0.05,0.1,0.2", "sentences=0.25,0.5", "sections=0.5",
     "no_note=1", "fgsm=1,2,4", "pgd=2", "random_sign=1,2,4",
-    "words=0.05,0.1", "random_words=0.05,0.1",
+    "words=0.05,0.1", "words_pgd=0.05", "random_words=0.05,0.1",
 )  # fmt: skip
 """A broad look: about forty times the cost of a run without."""

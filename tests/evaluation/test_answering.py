@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import pytest
 
+from medmm.evaluation.answering import Answering, Item
 from medmm.evaluation.predictions import from_store
 from medmm.evaluation.run import run_evaluation
+from medmm.inference import Predictor
+from medmm.sources.cohort import read_cohort
 from medmm.transforms.perturb import parse_perturbations
 
 WORSE = ("noise=20,400", "slices=3", "typos=0.3", "no_note=1", "fgsm=8")
@@ -60,3 +64,12 @@ def test_a_study_without_what_is_left_is_a_failed_row_of_that_arm_alone(notes_co
     assert {(r.arm, r.code) for r in rows} == {("full", ""), ("no_note=1", "E_MISSING_MODALITY"), ("typos=0.5", "")}
     again = run_evaluation(cohort, notes_model, tmp_path / "run", perturbations=worse, retry=True)
     assert (again.resumed, again.failed) == (4, 0)
+
+
+def test_what_a_model_does_not_read_is_not_made_worse(notes_cohort, notes_model, phantom, tmp_path) -> None:
+    imaged = next(c for c in read_cohort(phantom / "cohort.csv").cases if c.images).open()
+    case = read_cohort(notes_cohort(tmp_path, 4, seed=8)).cases[0]
+    worse = parse_perturbations(["noise=10", "random_sign=2", "words=0.1"])
+    answering = Answering(Predictor.load(notes_model, "cpu"), "test", worse)
+    rows = answering.rows(Item(0, case), replace(imaged, note=case.read_note()))
+    assert {(row.arm, row.code) for row in rows} == {("full", ""), ("words=0.1", "")}

@@ -57,7 +57,8 @@ def loss_under(predictor: Predictor, sample: Sample, name: str, level: float) ->
 
 
 @pytest.mark.parametrize(
-    ("attack", "chance", "level"), [("fgsm", "random_sign", 2.0), ("pgd", "random_sign", 2.0), ("words", "random_words", 0.2)]
+    ("attack", "chance", "level"),
+    [("fgsm", "random_sign", 2.0), ("pgd", "random_sign", 2.0), ("words", "random_words", 0.2), ("words_pgd", "random_words", 0.2)],
 )
 def test_an_attack_does_more_harm_than_chance_of_the_same_size(predictor, sample, attack, chance, level) -> None:
     before = loss(predictor, sample, 1)
