@@ -194,17 +194,20 @@ class _Bench:
         wanted = self.task.metrics
         metrics = metrics_of(first.scores, wanted) if wanted else [m for m in metrics_of(first.scores) if m.name in _METRICS]
         beside = self._baseline_sides(first, any_scored)
+        lacking = {row: _given_less(runs, first) for row, runs in scored.items()}
+        resampling = self._resampling(first)
+
+        def estimate(side: Side) -> Estimates:
+            return resampling.estimate(side.scores, metrics)
+
         with threadpool_limits(limits=1, user_api="blas"):
-            place = {name: i for i, name in enumerate(sorted({drawn_as(r, self.task) for r in first.rows}))}
-            resampling = Resampling.of(len(place), self.task.intervals, strata_of(first.rows, place, self.task))
-            runs = {row: [resampling.estimate(s.scores, metrics) for s in all_] for row, all_ in sides.items()}
-            estimates = {row.name: mean(found) for row, found in runs.items()}
-            lacking = {row: _given_less(runs, first) for row, runs in scored.items()}
+            runs = {row: [estimate(side) for side in of_seeds] for row, of_seeds in sides.items()}
             given = {
-                row: {name: mean([resampling.estimate(side.scores, metrics) for side in runs]) for name, runs in arms.items()}
+                row: {name: mean([estimate(side) for side in of_seeds]) for name, of_seeds in arms.items()}
                 for row, arms in lacking.items()
             }
-            estimates |= {name: resampling.estimate(side.scores, metrics) for name, side in beside.items()}
+            estimates = {row.name: mean(found) for row, found in runs.items()}
+            estimates |= {name: estimate(side) for name, side in beside.items()}
         standing = Standing(resampling, metrics, endpoint_of(metrics))
         candidates = [row.name for row in runs if not row.fusion] or [row.name for row in runs]
         reference = standing.best({name: estimates[name] for name in candidates})
@@ -220,7 +223,7 @@ class _Bench:
             cohort_sha256=self.cohort.digest,
             split="out-of-fold" if self.plan.folds is not None else any_scored.split,
             n=len(first.rows),
-            patients=len(place),
+            patients=len(resampling.counts),
             intervals=intervals_of(self.task),
             reference=reference,
             baseline=baseline,
@@ -230,6 +233,11 @@ class _Bench:
             ),
             notes=(*_notes(len(first.rows), self.plan), *_fewer(lacking, len(first.rows))),
         )
+
+    def _resampling(self, first: Side) -> Resampling:
+        """Draws of whoever is drawn together, the same for every row."""
+        place = {name: i for i, name in enumerate(sorted({drawn_as(r, self.task) for r in first.rows}))}
+        return Resampling.of(len(place), self.task.intervals, strata_of(first.rows, place, self.task))
 
     def _model_row(self, row: _Row, runs: Sequence[Estimates], given: Mapping[str, Estimates], standing: Standing) -> AblationRow:
         predictor = Predictor.load(self.cell(row, self.plan.seeds[0]), self.device)
@@ -278,13 +286,13 @@ class _Bench:
         numbers = folds_of(kept, plan.folds, plan.config.seed)
         fold = {c.study_id: int(f) for c, f in zip(kept, numbers, strict=True)}
         where = np.array([fold[c.study_id] for c in asked])
-        parts = {
-            f: fit(refuse_unbelievable([c for c in kept if fold[c.study_id] != f])[0], [c for c in asked if fold[c.study_id] == f])
-            for f in np.unique(where)
-        }
-        order = np.argsort(np.concatenate([np.flatnonzero(where == f) for f in parts]))
-        probability = np.concatenate([a.probability for a in parts.values()])[order]
-        return Answers(probability, np.concatenate([a.called for a in parts.values()])[order])
+        shape = (len(asked), len(self.cohort.labels))
+        found = Answers(np.zeros(shape), np.zeros(shape, dtype=bool))
+        for f in np.unique(where):
+            others = refuse_unbelievable([c for c in kept if fold[c.study_id] != f])[0]
+            part = fit(others, [c for c, g in zip(asked, where, strict=True) if g == f])
+            found.probability[where == f], found.called[where == f] = part.probability, part.called
+        return found
 
 
 def _given_less(runs: Sequence[Scored], first: Side) -> dict[str, list[Side]]:

@@ -147,7 +147,8 @@ class _Run:
         train_set, lesson = self._taught(train_set, [kept[i] for i in train_rows])
         model, best_epoch = self._fit("", preprocessor, train_set, val_set if len(val_rows) else None)
         heldout = heldout_logits(model, preprocessor, val_set, self.config.batch_size)
-        fitted_on = [*_fitted_on(kept, train_rows, val_rows, failures), *lesson, scan.summary]
+        calibration = f"{len(val_rows)} for stopping, calibration and thresholds"
+        fitted_on = [*_fitted_on(kept, len(train_rows), calibration, failures), *lesson, scan.summary]
         self._save(model, preprocessor, heldout, train_set, split="val", fitted_on=fitted_on)
         return RunResult(self.out, len(train_rows), len(val_rows), tuple(failures), best_epoch)
 
@@ -176,7 +177,8 @@ class _Run:
         write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, beside, fold, self.tasks)
         everything = _examples(samples, kept, rows, self.tasks)
         model, best_epoch = self._fit("", preprocessor, everything, None)
-        fitted_on = [*_fitted_on(kept, rows, rows[:0], failures, folds=len(numbers)), scan.summary]
+        calibration = f"calibration and thresholds from {len(numbers)}-fold predictions by weights that had not seen the case"
+        fitted_on = [*_fitted_on(kept, len(rows), calibration, failures), scan.summary]
         self._save(model, preprocessor, heldout, everything, split="out-of-fold", fitted_on=fitted_on)
         return RunResult(self.out, len(rows), 0, tuple(failures), best_epoch)
 
@@ -327,15 +329,10 @@ def _examples(samples: CachedSamples, cases: Sequence[Case], rows: Any, tasks: S
     return Examples(chosen, np.stack(targets) if targets else np.zeros((0, 0)), further=further)
 
 
-def _fitted_on(cases: Sequence[Case], train_rows: Any, val_rows: Any, failures: Sequence[Failure], folds: int = 0) -> list[str]:
+def _fitted_on(cases: Sequence[Case], n_train: int, calibration: str, failures: Sequence[Failure]) -> list[str]:
     """Sentences for the card."""
     patients = len({c.patient_id for c in cases})
-    used = (
-        f"{len(val_rows)} for stopping, calibration and thresholds"
-        if not folds
-        else (f"calibration and thresholds from {folds}-fold predictions by weights that had not seen the case")
-    )
     return [
-        f"{len(train_rows)} studies for the weights, {used}; {patients} patients in all.",
+        f"{n_train} studies for the weights, {calibration}; {patients} patients in all.",
         f"{len(failures)} studies could not be read. Every choice is in `train.json` of the run.",
     ]
