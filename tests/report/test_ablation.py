@@ -105,7 +105,10 @@ def test_the_document_says_how_far_the_picture_brings_the_network_ahead_of_count
     told = " ".join(document().split())
     accuracy, auroc = (quoted([ahead[metric].value]) for metric in ("accuracy", "auroc"))
     assert (ahead["accuracy"].outcome, ahead["auroc"].outcome) == ("better", "not_shown")
-    assert f"ahead of it the picture brings {accuracy.replace(' (', ' in accuracy (')}, and in AUROC {auroc}, which is not shown" in told
+    assert (
+        f"ahead of it the picture brings {accuracy.replace(' (', ' in accuracy (')}, and in AUROC {auroc}, which is not shown"
+        in told
+    )
 
 
 def test_how_far_each_fusion_came_on_the_phantom_follows_from_its_law() -> None:
