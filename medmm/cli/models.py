@@ -30,6 +30,7 @@ def models_ls(
         print_json(names)
     else:
         typer.echo("\n".join(names))
+        typer.echo("Open CT encoders, and what was verified of them: medmm models ls --encoders", err=True)
 
 
 def _list_encoders(as_json: bool) -> None:

@@ -56,7 +56,9 @@ def demo(
 
 @app.command()
 def predict(
-    path: Annotated[Path | None, typer.Argument(help="DICOM folder, zip or file, NIfTI, PNG or JPEG; may be left out.")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="DICOM folder, zip or file, NIfTI, PNG or JPEG; none, one or several of a study.")
+    ] = None,
     note: Annotated[str | None, typer.Option(help="Clinical text.")] = None,
     note_file: Annotated[Path | None, typer.Option(help="File with clinical text.")] = None,
     audio: Annotated[Path | None, typer.Option(help="WAV or FLAC; no shipped model reads it yet.")] = None,
@@ -65,7 +67,7 @@ def predict(
     values: Annotated[Path | None, typer.Option(help="Tabular values: a JSON object, or a table of one row.")] = None,
     model: ModelOption = None,
     series: Annotated[
-        str | None, typer.Option(help="SeriesInstanceUID or number in inspect, instead of the rule's choice.")
+        str | None, typer.Option(help="SeriesInstanceUID or number in inspect, instead of the rule's choice; of the first image.")
     ] = None,
     repair: RepairOption = None,
     device: DeviceOption = "auto",
@@ -83,7 +85,9 @@ def predict(
         from medmm.sources.text import read_note
 
         written = read_note(note_file) if note_file else note
-        study = open_study(path, written, series=series, repair=repair or (), audio=audio)
+        study = open_study(images[0] if images else None, written, series=series, repair=repair or (), audio=audio)
+        for other in (images or [])[1:]:
+            study = study.with_images(open_study(other, repair=repair or ()))
         if asr is not None:
             study = study.with_note(dictated(study, asr, device))
         predictor = load_model(model, device)

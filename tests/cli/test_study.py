@@ -143,6 +143,14 @@ def test_what_cannot_be_answered_is_a_json_error_and_exit_code_2(
     assert "Q7-4411" not in stdout
 
 
+def test_several_images_are_one_study(patient_zip: Path) -> None:
+    one, both = (json.loads(call("predict", *images, "--json")[1]) for images in ([patient_zip], [patient_zip, patient_zip]))
+    told = {warning["code"]: warning["message"] for warning in both["warnings"]}
+    assert told["W_EXTRA_IMAGES"] == "Only the first of 2 images was used."  # by this model
+    assert "W_EXTRA_IMAGES" not in {warning["code"] for warning in one["warnings"]}
+    assert both["probabilities"] == one["probabilities"]
+
+
 def test_without_json_an_error_is_one_line_on_stderr(tmp_path: Path) -> None:
     done = run("predict", tmp_path / "nothing_here")
     assert (done.returncode, done.stdout) == (2, "")
