@@ -29,6 +29,7 @@ SUSPICIOUS, SURELY = 0.90, 0.75
 """A lone predictor is suspicious with an AUROC of the first or more, when its interval lies above the second."""
 
 _LEAST_PATIENTS = 5  # with and without a word; rarer ones prove nothing and could name a patient
+_EDGE = 1e-9  # at an area of 0 or 1 one root of the bounds is the area itself, the other is what is looked for
 _LONG_NOTE = 20  # words; shorter notes are alike by chance
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -165,8 +166,8 @@ def area_bounds(area: float, positives: int, negatives: int, level: float) -> In
         spread = 1 + mean_size * ((1 - theta) / (2 - theta) + theta / (1 + theta))
         return (area - theta) ** 2 - z**2 * theta * (1 - theta) * spread / (positives * negatives)
 
-    low = 0.0 if area <= 0 else float(brentq(away, 0, area))
-    return low, 1.0 if area >= 1 else float(brentq(away, area, 1))
+    low = 0.0 if area <= 0 else float(brentq(away, 0, min(area, 1 - _EDGE)))
+    return low, 1.0 if area >= 1 else float(brentq(away, max(area, _EDGE), 1))
 
 
 def _giveaways(cases: Sequence[Case], alone: Sequence[Alone], asked: Sequence[tuple[int, str]]) -> Iterator[Giveaway]:

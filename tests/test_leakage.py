@@ -137,6 +137,16 @@ def test_bounds_solve_the_equation_of_their_method(area: float, m: int, n: int) 
             assert abs(area - bound) == pytest.approx(z * variance**0.5, rel=1e-6)
 
 
+def test_few_patients_told_apart_without_fault_prove_little() -> None:
+    low, high = area_bounds(1.0, 5, 5, 0.95)
+    assert high == 1
+    assert 0.5 < low < area_bounds(1.0, 40, 40, 0.95)[0] < 1
+    assert area_bounds(0.0, 5, 5, 0.95) == pytest.approx((0, 1 - low))
+    size, z = 4, norm.ppf(0.975)
+    spread = 1 + size * ((1 - low) / (2 - low) + low / (1 + low))
+    assert 1 - low == pytest.approx(z**2 * low * spread / 25)  # Newcombe's equation, divided by the root at 1
+
+
 def test_bounds_hold_the_true_area_as_often_as_they_say() -> None:
     rng, true = np.random.default_rng(0), 0.92
     shift = norm.ppf(true) * 2**0.5
