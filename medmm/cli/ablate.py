@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medmm.cli.apps import DeviceOption, JsonOption, OutOption, SettingsOption, app
+from medmm.cli.apps import ConfigOption, DeviceOption, JsonOption, OutOption, SettingsOption, app
+from medmm.cli.choices import choices_of
 from medmm.cli.console import print_json, progress
 from medmm.errors import TaskError
 from medmm.types import MODALITIES, Modality
@@ -24,7 +25,8 @@ def ablate(
     ] = "image,text,image+text",
     seeds: Annotated[str, typer.Option(help="Seeds joined by commas; rows are averaged over them.")] = "0",
     folds: Annotated[str | None, typer.Option(help="Answer out of fold: number of folds, or the column that names them.")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    config_file: ConfigOption = None,
     settings: SettingsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what is there; refuse when nothing is.")] = False,
     device: DeviceOption = "auto",
@@ -44,7 +46,7 @@ def ablate(
         fusions=tuple(FUSIONS) if fusions == "all" else tuple(fusions.split(",")),
         subsets=tuple(_subset(part) for part in subsets.split(",")),
         seeds=tuple(_seed(part) for part in seeds.split(",")),
-        config=config_from({"epochs": epochs}, settings or []),
+        config=config_from(choices_of(config_file, epochs=epochs), settings or []),
         folds=int(folds) if folds and folds.isdigit() else folds,
     )
     with progress() as on_progress:

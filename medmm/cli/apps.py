@@ -34,6 +34,9 @@ SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", help='Any other choice that `medmm train --help` lists, e.g. modalities=["image"] or width=32.'),
 ]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="YAML with choices of TrainConfig, e.g. best.yaml of medmm tune; options win.")
+]
 TrackerOption = Annotated[
     Literal["tensorboard", "mlflow", "trackio", "wandb", "none"] | None,
     typer.Option("--tracker", help="Where the numbers of each epoch are written; tensorboard when not stated."),

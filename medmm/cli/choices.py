@@ -1,7 +1,8 @@
-"""`medmm train --help` also lists every choice of a run."""
+"""Choices of a run: `medmm train --help` lists them all, a file of `--config` states some."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,3 +21,10 @@ class WithChoices(TyperCommand):
             typer.echo("Every choice is listed here once 'medmm[model]' is installed.")
             return
         typer.echo(render())
+
+
+def choices_of(config_file: Path | None, **options: Any) -> dict[str, Any]:
+    """Choices of a file, and of options that were stated, which win."""
+    from medmm.training.config import read_config
+
+    return (read_config(config_file) if config_file else {}) | {name: v for name, v in options.items() if v is not None}

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medmm.cli.apps import DeviceOption, OutOption, SettingsOption, TaskOption, TrackerOption, app
+from medmm.cli.apps import ConfigOption, DeviceOption, OutOption, SettingsOption, TaskOption, TrackerOption, app
+from medmm.cli.choices import choices_of
 from medmm.cli.console import exit_if_failed, progress
 from medmm.cli.study import say_trained
 
@@ -17,12 +18,13 @@ def distill(
     cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
     teacher: Annotated[str, typer.Option(help="Trained model: its folder, or the name of a shipped one.")],
     out: OutOption,
-    temperature: Annotated[float, typer.Option(min=0.01, help="How far teacher and student are softened.")] = 2.0,
-    weight: Annotated[float, typer.Option(min=0, max=1, help="Share of the teacher's word beside the labels.")] = 0.7,
-    epochs: Annotated[int, typer.Option(min=1)] = 30,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    temperature: Annotated[float | None, typer.Option(min=0.01, help="How far teacher and student are softened; 2.")] = None,
+    weight: Annotated[float | None, typer.Option(min=0, max=1, help="Share of the teacher's word beside the labels; 0.7.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
     task: TaskOption = None,
-    tracker: TrackerOption = "tensorboard",
+    config_file: ConfigOption = None,
+    tracker: TrackerOption = None,
     settings: SettingsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -37,7 +39,7 @@ def distill(
 
     asked = read_task(task) if task else Task.about("")
     given = {"epochs": epochs, "seed": seed, "tracker": tracker, "distill_temperature": temperature, "distill_weight": weight}
-    config = config_from(given | asked.training_choices, settings or [])
+    config = config_from(choices_of(config_file, **given) | asked.training_choices, settings or [])
     opened = Teacher.open(find_model(teacher), choose_device(device))
     with progress() as on_progress:
         result = train(

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medmm.cli.apps import DeviceOption, OutOption, SettingsOption, TrackerOption, app
+from medmm.cli.apps import ConfigOption, DeviceOption, OutOption, SettingsOption, TrackerOption, app
+from medmm.cli.choices import choices_of
 from medmm.cli.console import exit_if_failed, progress
 from medmm.errors import TaskError
 
@@ -22,14 +23,15 @@ def pretrain(
     objectives: Annotated[
         str, typer.Option(help=f"One or several of {', '.join(_OBJECTIVES)} joined by commas, each as name or name=weight.")
     ] = "masked_image,masked_language,infonce",
-    epochs: Annotated[int, typer.Option(min=1)] = 30,
-    batch_size: Annotated[int, typer.Option(min=2, help="Pairs that are told apart at once; more is better.")] = 32,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Pairs told apart at once; more is better; 32.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
     text_source: Annotated[str | None, typer.Option(help="Hugging Face text encoder to go on from: folder or hub name.")] = None,
     image_masked: Annotated[float, typer.Option(help="Share of patches of an image that are hidden.")] = 0.6,
     mask_patch: Annotated[int, typer.Option(min=1, help="Voxels along each axis of a patch.")] = 8,
     text_masked: Annotated[float, typer.Option(help="Share of tokens of a note that are hidden.")] = 0.15,
-    tracker: TrackerOption = "tensorboard",
+    config_file: ConfigOption = None,
+    tracker: TrackerOption = None,
     settings: SettingsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -39,9 +41,10 @@ def pretrain(
     from medmm.training.pretrain import pretrain as run_pretraining
 
     given = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "text_source": text_source, "tracker": tracker}
+    config = config_from({"batch_size": 32} | choices_of(config_file, **given), settings or [])
     aims = Aims(_weights(objectives), image_masked, mask_patch, text_masked)
     with progress() as on_progress:
-        result = run_pretraining(cohort, out, aims, config_from(given, settings or []), device=device, on_progress=on_progress)
+        result = run_pretraining(cohort, out, aims, config, device=device, on_progress=on_progress)
     if result.best_epoch < 0:
         typer.echo("This run was finished before; nothing was done.", err=True)
     else:

@@ -10,6 +10,7 @@ import typer
 
 from medmm.cli.apps import (
     AsrOption,
+    ConfigOption,
     DeviceOption,
     JsonOption,
     ModelOption,
@@ -20,7 +21,7 @@ from medmm.cli.apps import (
     WithoutLoginOption,
     app,
 )
-from medmm.cli.choices import WithChoices
+from medmm.cli.choices import WithChoices, choices_of
 from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress
 from medmm.cli.dictation import dictated
 from medmm.errors import CohortError, InputError
@@ -181,9 +182,7 @@ def train(
         str | None, typer.Option(help="Class names in order, joined by commas; the second of two is positive.")
     ] = None,
     task: TaskOption = None,
-    config_file: Annotated[
-        Path | None, typer.Option("--config", help="YAML with choices of TrainConfig, e.g. best.yaml of medmm tune; options win.")
-    ] = None,
+    config_file: ConfigOption = None,
     tracker: TrackerOption = None,
     settings: SettingsOption = None,
     device: DeviceOption = "auto",
@@ -192,12 +191,11 @@ def train(
     from medmm.cli.cohort import print_scan
     from medmm.evaluation.task import Task, read_task
     from medmm.training import train as run_training
-    from medmm.training.config import config_from, read_config
+    from medmm.training.config import config_from
 
     asked = read_task(task) if task else Task.about("")
     options = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source, "init": init, "tracker": tracker}
-    given = (read_config(config_file) if config_file else {}) | asked.training_choices
-    given |= {name: value for name, value in options.items() if value is not None}
+    given = choices_of(config_file) | asked.training_choices | choices_of(None, **options)
     config = config_from(given, settings or [])
     with progress() as on_progress:
         result = run_training(

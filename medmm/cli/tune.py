@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from medmm.cli.apps import DeviceOption, JsonOption, OutOption, SettingsOption, TaskOption, app
+from medmm.cli.apps import ConfigOption, DeviceOption, JsonOption, OutOption, SettingsOption, TaskOption, app
+from medmm.cli.choices import choices_of
 from medmm.cli.console import print_json, progress
 
 
@@ -21,9 +22,10 @@ def tune(
     sampler: Annotated[Literal["tpe", "random", "grid"], typer.Option(help="tpe is Bayesian.")] = "tpe",
     metric: Annotated[Literal["f1_macro", "loss"], typer.Option(help="Of the validation cases.")] = "f1_macro",
     prune: Annotated[bool, typer.Option(help="Give a trial up that is worse than half of the others.")] = True,
-    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the search, of the split and of each training.")] = 0,
     task: TaskOption = None,
+    config_file: ConfigOption = None,
     settings: SettingsOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -35,7 +37,9 @@ def tune(
     from medmm.training.search_space import read_space
 
     asked = read_task(task) if task else Task.about("")
-    config = config_from({"epochs": epochs, "seed": seed, "split_seed": seed, **asked.training_choices}, settings or [])
+    config = config_from(
+        choices_of(config_file, epochs=epochs, seed=seed, split_seed=seed) | asked.training_choices, settings or []
+    )  # fmt: skip
     plan = Search(read_space(space, config), config, trials, sampler, metric, prune, seed)
     with progress() as on_progress:
         tried = search(cohort, out, plan, labels=asked.labels or None, device=device, on_progress=on_progress)

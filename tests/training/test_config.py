@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from medmm.cli import app
 from medmm.errors import TaskError
 from medmm.training.config import TrainConfig, checked, config_from
 
@@ -146,3 +149,22 @@ def test_a_configuration_survives_its_record() -> None:
 def test_choices_that_contradict_each_other_are_refused(settings: list[str], told: str) -> None:
     with pytest.raises(TaskError, match=told):
         config_from({}, settings)
+
+
+def test_every_command_that_trains_takes_choices_from_a_file(note_cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "choices.yaml").write_text("width: 8\nepochs: 1\nseed: 5\ntracker: none\nmodalities: [text]\n")
+    (tmp_path / "space.yaml").write_text("learning_rate: [0.001]\n")
+    begun = {
+        "pretrain": ["--objectives", "masked_language"],
+        "tune": ["--space", str(tmp_path / "space.yaml"), "--trials", "1"],
+        "ablate": ["--subsets", "text"],
+    }
+    for command, more in begun.items():
+        given = [command, str(note_cohort), "--out", str(tmp_path / command), "--config", str(tmp_path / "choices.yaml"), *more]
+        done = CliRunner().invoke(app, given)
+        assert done.exit_code == 0, done.output
+    records = [tmp_path / "pretrain" / "pretrain.json", tmp_path / "tune" / "trials" / "0" / "run" / "train.json",
+               tmp_path / "ablate" / "cells" / "text-0" / "train.json"]  # fmt: skip
+    stated = [json.loads(record.read_text())["config"] for record in records]
+    assert [(config["width"], config["epochs"]) for config in stated] == [(8, 1)] * 3
+    assert (stated[0]["seed"], stated[0]["batch_size"]) == (5, 32)
