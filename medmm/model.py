@@ -63,6 +63,7 @@ class ModelConfig:
         labels: Class names in the order of the logits; of a binary task the second is the positive one.
         image, text, audio, tabular: How each modality is read, None when it is not.
         fusion: Name of a fusion layer.
+        fusion_options: Of that layer.
         width: Channels in which modalities meet.
         dropout: Before every head.
         tasks: Further tasks, each with a head on the fused feature.
@@ -82,6 +83,7 @@ class ModelConfig:
     audio: Side[AudioRecipe] | None = None
     tabular: Side[TableRecipe] | None = None
     fusion: str = "concat"
+    fusion_options: dict[str, Any] = field(default_factory=dict)
     width: int = 128
     dropout: float = 0.2
     vote: float = 0.5
@@ -160,7 +162,7 @@ class MultimodalClassifier(nn.Module):
         names = config.modalities
         self.project = nn.ModuleDict({n: build_projection(self.encoders[n], config.width) for n in names})
         classes, fusion = len(config.labels), FUSIONS.get(config.fusion)
-        self.fusion = fusion(classes if fusion.joins == "logits" else config.width, names)
+        self.fusion = fusion(classes if fusion.joins == "logits" else config.width, names, **config.fusion_options)
         self.head = Head(config.width, classes, config.dropout)
         self.single_heads = nn.ModuleDict({n: Head(config.width, classes, config.dropout) for n in names})
         self.task_heads = nn.ModuleList(TaskHead(config.width, task, config.dropout) for task in config.tasks)

@@ -19,16 +19,16 @@ class WeightedSum(Fusion):
 
     Args:
         channels, modalities: See `Fusion`.
-        shape: Of one alpha; a single number if empty.
     """
 
     additive = True
+    per_class: ClassVar[bool] = False
 
-    def __init__(self, channels: int, modalities: tuple[Modality, ...], shape: tuple[int, ...] = ()) -> None:
+    def __init__(self, channels: int, modalities: tuple[Modality, ...]) -> None:
         super().__init__(channels, modalities)
         self.reference: Modality = "text" if "text" in modalities else modalities[0]
         self.weighed = tuple(name for name in modalities if name != self.reference)
-        self.alpha = nn.Parameter(torch.ones(len(self.weighed), *shape))
+        self.alpha = nn.Parameter(torch.ones(len(self.weighed), *((channels,) if self.per_class else ())))
 
     def join(self, features: Features, present: Present) -> torch.Tensor:
         """(B, channels)."""
@@ -53,6 +53,4 @@ class WeightedSumPerClass(WeightedSum):
     """
 
     joins: ClassVar[Literal["features", "logits"]] = "logits"
-
-    def __init__(self, channels: int, modalities: tuple[Modality, ...]) -> None:
-        super().__init__(channels, modalities, (channels,))
+    per_class = True

@@ -60,6 +60,7 @@ class TrainConfig:
         fusion: Name of a fusion layer.
         image_encoder, text_encoder, audio_encoder, tabular_encoder: Names of encoders.
         encoder_options: Of each encoder, by modality.
+        fusion_options: Of fusion layers, by name; those of the chosen one count.
         text_source: Folder or hub name of a Hugging Face encoder; sets `text_encoder` to `huggingface`.
         init: Folder of `medmm pretrain` whose encoders, recipes and tokenizer this model starts from.
         audio_source: Folder or hub name of a Hugging Face speech encoder, for `huggingface_mel` or `huggingface_waveform`.
@@ -135,6 +136,7 @@ class TrainConfig:
     audio_encoder: str = "cnn"
     tabular_encoder: str = "columns"
     encoder_options: dict[Modality, dict[str, Any]] = field(default_factory=dict)
+    fusion_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     text_source: str | None = None
     init: str | None = None
     audio_source: str | None = None
@@ -269,6 +271,7 @@ def checked(values: dict[str, Any]) -> TrainConfig:
     try:
         config = TypeAdapter(TrainConfig).validate_python(values)
         FUSIONS.get(config.fusion)
+        fusions = {name: FUSIONS.get(name) for name in config.fusion_options}
         encoders = {name: registry.get(config.encoder(name)) for name, registry in ENCODERS.items()}
     except KeyError as error:
         raise TaskError(*error.args) from None
@@ -283,7 +286,9 @@ def checked(values: dict[str, Any]) -> TrainConfig:
     _refuse_sources(config, encoders)
     _refuse_contradictions(config)
     for name, options in config.encoder_options.items():
-        _refuse_unknown_options(name, encoders[name], options)
+        _refuse_unknown_options(f"encoder_options.{name}", encoders[name], options, 1)  # after the recipe
+    for fusion, options in config.fusion_options.items():
+        _refuse_unknown_options(f"fusion_options.{fusion}", fusions[fusion], options, 2)  # after channels and modalities
     return config
 
 
@@ -320,14 +325,15 @@ def _refuse_contradictions(config: TrainConfig) -> None:
         raise TaskError(msg)
 
 
-def _refuse_unknown_options(name: Modality, encoder: Any, options: dict[str, Any]) -> None:
-    parameters = list(inspect.signature(encoder).parameters.values())
+def _refuse_unknown_options(where: str, part: Any, options: dict[str, Any], given: int) -> None:
+    """Refuse options that a part does not take beside the first arguments, which it is given."""
+    parameters = list(inspect.signature(part).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
-    known = [p.name for p in parameters[1:]]  # the first is the recipe
+    known = [p.name for p in parameters[given:]]
     for key in options:
         if key not in known:
-            msg = f"Expected encoder_options.{name} among {', '.join(known) or 'none'}; got {key!r}.{_hint(key, known)}"
+            msg = f"Expected {where} among {', '.join(known) or 'none'}; got {key!r}.{_hint(key, known)}"
             raise TaskError(msg)
 
 

@@ -44,13 +44,18 @@ def choices() -> list[Choice]:
 
 def encoder_options() -> dict[str, str]:
     """Options with their defaults, as JSON text, of every encoder, named `modality.encoder`."""
-    found = {}
-    for modality, registry in ENCODERS.items():
-        for name in registry:
-            parameters = list(inspect.signature(registry.get(name)).parameters.values())[1:]  # the first is the recipe
-            stated = [f"{p.name}={json.dumps(p.default)}" for p in parameters if p.default is not p.empty]
-            found[f"{modality}.{name}"] = ", ".join(stated)
-    return found
+    return {f"{modality}.{name}": _options(registry.get(name)) for modality, registry in ENCODERS.items() for name in registry}
+
+
+def fusion_options() -> dict[str, str]:
+    """Options with their defaults, as JSON text, of every fusion layer that has any."""
+    return {name: options for name in FUSIONS if (options := _options(FUSIONS.get(name)))}
+
+
+def _options(part: Any) -> str:
+    """Arguments that need not be given."""
+    stated = [p for p in inspect.signature(part).parameters.values() if p.default is not p.empty]
+    return ", ".join(f"{p.name}={json.dumps(p.default)}" for p in stated)
 
 
 def render() -> str:
@@ -61,6 +66,9 @@ def render() -> str:
     lines += ["", "Options of encoders: --set encoder_options.MODALITY.OPTION=VALUE", ""]
     for name, stated in encoder_options().items():
         lines += [name, *_indented(stated or "none")]
+    lines += ["", "Options of fusion layers: --set fusion_options.FUSION.OPTION=VALUE", ""]
+    for name, stated in fusion_options().items():
+        lines += [name, *_indented(stated)]
     return "\n".join(lines)
 
 

@@ -98,7 +98,7 @@ def built(build: Callable[[Config], Network], config: Config) -> Network:
     """The network of these choices.
 
     Raises:
-        TaskError: If options of an encoder fit none.
+        TaskError: If options fit no network.
     """
     try:
         return build(config)
@@ -106,7 +106,7 @@ def built(build: Callable[[Config], Network], config: Config) -> Network:
         raise
     except Exception as error:  # every layer refuses in its own way
         why = str(error).strip().partition("\n")[0] or type(error).__name__
-        msg = f"Expected encoders and encoder_options that fit each other and the inputs; no network can be built: {why}"
+        msg = f"Expected encoders, a fusion and options that fit each other and the inputs; no network can be built: {why}"
         raise TaskError(msg) from None
 
 

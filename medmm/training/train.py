@@ -251,8 +251,8 @@ class _Run:
         known: dict[Any, Any] = self.pretrained.network.config.sides if self.pretrained is not None else {}
         sides: dict[Any, Any] = {n: side_of(n, reader, c, known.get(n)) for n, reader in preprocessor.readers.items()}
         return ModelConfig(
-            self.kind, self.table.labels, fusion=c.fusion, width=c.width, vote=c.vote,
-            tasks=self.tasks, task_weights=c.task_weights, **sides,
+            self.kind, self.table.labels, fusion=c.fusion, fusion_options=c.fusion_options.get(c.fusion, {}), width=c.width,
+            vote=c.vote, tasks=self.tasks, task_weights=c.task_weights, **sides,
         )  # fmt: skip
 
     def _save(

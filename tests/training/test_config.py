@@ -39,7 +39,8 @@ def test_a_misspelt_part_is_answered_with_the_nearest_before_anything_is_read(wr
 @pytest.mark.parametrize(
     ("wrong", "near"),
     [("loss_parts.txt=1", "text"), ('loss_parts={"fusd": 1}', "fused"), ('modalities=["imgae"]', "image"),
-     ('encoder_options={"audo": {}}', "audio"), ("encoder_options.text.dept=2", "depth"), ("precision=bf61", "bf16"),
+     ('encoder_options={"audo": {}}', "audio"), ("encoder_options.text.dept=2", "depth"), ("fusion_options.lowrank.rnk=2", "rank"),
+     ("fusion_options.lowrak.rank=2", "'lowrank'"), ("precision=bf61", "bf16"),
      ("class_weights=balancd", "balanced"), ("loss=focl", "focal"), ("augmentation.image.rotatoin=1", "rotation"),
      ('tasks=[{"name": "t", "kind": "ordinal", "wieght": 2}]', "weight"), ('tasks=[{"name": "t", "kind": "ordnal"}]', "ordinal"),
      ("labels_from=report", "reports"), ("peft.text.rnak=2", "rank"), ('note_sections=["indications"]', "indication")],

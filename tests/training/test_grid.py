@@ -15,7 +15,7 @@ from medmm.encoders import ENCODERS
 from medmm.fusion import FUSIONS
 from medmm.training import TrainConfig
 from medmm.training.config import config_from
-from medmm.training.grid import choices, encoder_options, render
+from medmm.training.grid import choices, encoder_options, fusion_options, render
 
 DOCS = Path(__file__).parents[2] / "docs" / "choices.md"
 
@@ -75,3 +75,9 @@ def test_options_of_an_encoder_can_be_set_as_they_are_told() -> None:
 def test_the_docs_say_the_same() -> None:
     block = DOCS.read_text(encoding="utf-8").split("```text\n")[1].split("\n```")[0]
     assert block == render(), "Write docs/choices.md anew, with what medmm.training.grid.render() gives."
+
+
+def test_options_of_a_fusion_layer_can_be_set_as_they_are_told() -> None:
+    assert {name: fusion_options()[name] for name in ("attention", "lowrank")} == {"attention": "heads=4", "lowrank": "rank=8"}
+    assert "weighted" not in fusion_options()
+    assert config_from({}, ["fusion_options.lowrank.rank=3"]).fusion_options == {"lowrank": {"rank": 3}}

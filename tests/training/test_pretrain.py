@@ -297,7 +297,7 @@ def test_an_image_encoder_goes_on_from_its_published_weights(both: Path, tmp_pat
 
 def test_options_that_no_encoder_takes_are_refused_with_what_it_says(note_cohort: Path, tmp_path: Path) -> None:
     odd = replace(NOTES, encoder_options={"text": {"heads": 7}})
-    with pytest.raises(TaskError, match=r"encoder_options that fit.*divisible by num_heads"):
+    with pytest.raises(TaskError, match=r"options that fit.*divisible by num_heads"):
         pretrain(note_cohort, tmp_path / "p", WORDS, odd)
-    with pytest.raises(TaskError, match=r"encoder_options that fit.*divisible by num_heads"):
+    with pytest.raises(TaskError, match=r"options that fit.*divisible by num_heads"):
         train(note_cohort, tmp_path / "m", odd, labels=LABELS)

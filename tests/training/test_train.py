@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from medmm import open_study
 from medmm.errors import CohortError, LeakageError, MissingModalityError, ModelError, StoreError, TaskError
 from medmm.inference import Predictor
 from medmm.leakage import LeakageWarning, Scan
 from medmm.metrics.recalibration import fit_calibrator
+from medmm.model_folder import load_model_folder
 from medmm.training import TrainConfig, train
 from medmm.training.config import config_from
 
@@ -205,6 +207,23 @@ def test_the_weight_of_the_votes_is_that_of_the_configuration_and_changes_the_jo
             [f + vote * sum(o[n] for o in own) for f, n in zip(fused, LABELS, strict=True)], abs=1e-5
         )
     assert joint[0.0] != pytest.approx(joint[2.0], abs=1e-3)
+
+
+def test_a_fusion_layer_is_built_with_its_options_in_training_and_when_the_model_is_opened(
+    imaged_rows: Any, write_cohort: Any, tmp_path: Path
+) -> None:
+    cohort, options = write_cohort(tmp_path, imaged_rows(40)), {"lowrank": {"rank": 3}, "transformer": {"depth": 2}}
+    config = replace(MIXED, epochs=1, fusion="lowrank", fusion_options=options)
+    model = load_model_folder(train(cohort, tmp_path / "run", config, labels=LABELS).folder, torch.device("cpu")).model
+    assert model.config.fusion_options == {"rank": 3}
+    assert len(model.fusion.ranks) == 3
+    with pytest.raises(TaskError, match=r"a fusion and options that fit.*divisible"):
+        train(
+            cohort,
+            tmp_path / "other",
+            replace(config, fusion="attention", fusion_options={"attention": {"heads": 7}}),
+            labels=LABELS,
+        )
 
 
 def test_a_single_image_in_the_whole_cohort_does_not_stop_training(imaged_rows: Any, write_cohort: Any, tmp_path: Path) -> None:
