@@ -138,6 +138,19 @@ def test_the_document_says_which_fusions_fall_short_of_their_limit() -> None:
     assert "all 22 answers to 0.9 and more" in document()
 
 
+def test_the_document_says_what_leaving_labels_unsmoothed_changes_for_the_fusions() -> None:
+    fused = {row.fusion: row for row in rows_of("phantom-joint-unsmoothed").values() if row.fusion}
+    ways = {name: round(way(row.metrics["auroc"], limit_of(str(name))), 2) for name, row in fused.items()}
+    assert len(ways) == 11
+    assert min(found for name, found in ways.items() if name not in SUMS) == 0.98
+    assert {ways[name] for name in SUMS if name != "late"} == {0.96, 0.97}
+    limits = {name: LAW.limits(frozenset({name}))["auroc"] for name in ("image", "text")}
+    short = {(n, m): round(way(r.given[m]["auroc"], limits[m]), 2) for n, r in fused.items() for m in limits}
+    assert {cell: found for cell, found in short.items() if found < 0.9} == {("late", "text"): 0.88}
+    told = " ".join(document().split())
+    assert f"`late` to {ways['late']:.2f}**, an AUROC of {quoted([fused['late'].metrics['auroc']])}" in told
+
+
 def test_votes_that_training_does_not_judge_hold_even_a_perfect_layer_back() -> None:
     full, *alone = (LAW.posterior(modalities) for modalities in ARMS)
     voted = expit(logit(full) + 0.5 * sum(logit(p) for p in alone))
