@@ -24,7 +24,7 @@ class WithChoices(TyperCommand):
 
 
 def choices_of(config_file: Path | None, **options: Any) -> dict[str, Any]:
-    """Choices of a file, and of options that were stated, which win."""
+    """Choices of a file, and of a task and options that were stated, which win."""
     from medmm.training.config import read_config
 
     return (read_config(config_file) if config_file else {}) | {name: v for name, v in options.items() if v is not None}

@@ -39,7 +39,7 @@ def distill(
 
     asked = read_task(task) if task else Task.about("")
     given = {"epochs": epochs, "seed": seed, "tracker": tracker, "distill_temperature": temperature, "distill_weight": weight}
-    config = config_from(choices_of(config_file, **given) | asked.training_choices, settings or [])
+    config = config_from(choices_of(config_file, **asked.training_choices, **given), settings or [])
     opened = Teacher.open(find_model(teacher), choose_device(device))
     with progress() as on_progress:
         result = train(

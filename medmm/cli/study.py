@@ -195,8 +195,7 @@ def train(
 
     asked = read_task(task) if task else Task.about("")
     options = {"fusion": fusion, "epochs": epochs, "seed": seed, "text_source": text_source, "init": init, "tracker": tracker}
-    given = choices_of(config_file) | asked.training_choices | choices_of(None, **options)
-    config = config_from(given, settings or [])
+    config = config_from(choices_of(config_file, **asked.training_choices, **options), settings or [])
     with progress() as on_progress:
         result = run_training(
             cohort, out, config, folds=int(folds) if folds and folds.isdigit() else folds,

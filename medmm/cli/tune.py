@@ -37,9 +37,8 @@ def tune(
     from medmm.training.search_space import read_space
 
     asked = read_task(task) if task else Task.about("")
-    config = config_from(
-        choices_of(config_file, epochs=epochs, seed=seed, split_seed=seed) | asked.training_choices, settings or []
-    )  # fmt: skip
+    given = {"epochs": epochs, "seed": seed, "split_seed": seed}
+    config = config_from(choices_of(config_file, **asked.training_choices, **given), settings or [])
     plan = Search(read_space(space, config), config, trials, sampler, metric, prune, seed)
     with progress() as on_progress:
         tried = search(cohort, out, plan, labels=asked.labels or None, device=device, on_progress=on_progress)

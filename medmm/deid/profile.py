@@ -19,7 +19,6 @@ Action = Literal["remove", "empty", "dummy", "map", "descend", "keep"]
 KeptBy = Literal["", "dates", "patient"]
 
 TEXT = frozenset({"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
-BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 DATES = frozenset({"DA", "DT", "TM"})
 
 _ACTIONS: dict[str, Action] = {

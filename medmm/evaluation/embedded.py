@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -54,9 +55,8 @@ def embed_cases(
     kept: list[Case] = []
     rows: dict[Modality, list[FloatArray]] = {name: [] for name in modalities}
     failed = 0
-    read = [replace(case, audio=None) for case in cases]
-    read = read if "image" in modalities else [replace(case, images=(), series=(), repair=()) for case in read]
-    with closing(read_ahead(read)) as opened:
+    unread: dict[str, Any] = {"audio": None} | ({} if "image" in modalities else {"images": (), "series": (), "repair": ()})
+    with closing(read_ahead([replace(case, **unread) for case in cases])) as opened:
         for done, (case, (_, study)) in enumerate(zip(cases, opened, strict=True)):
             on_progress("reading studies", done + 1, len(cases))
             try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import yaml
@@ -22,7 +22,6 @@ from medmm.table import write_csv
 from medmm.types import FloatArray, Modality, OnProgress
 
 Method = Literal["probe", "prototype"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 _PROTOTYPE_FACTOR = 10.0  # on cosine similarities to prototypes
 

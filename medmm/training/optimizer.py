@@ -46,7 +46,7 @@ def learning_rate_at(done: float, config: TrainConfig) -> float:
 
 
 def _parameter_groups(model: nn.Module, config: TrainConfig, paces: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:
-    """Weight decay on matrices only, not on biases, norms or single numbers like alpha.
+    """Weight decay on matrices only, not on biases, norms or a single number like alpha.
 
     `pace` is a group's learning rate over the common one.
     """
