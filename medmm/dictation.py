@@ -25,6 +25,7 @@ _WINDOW = 30.0  # seconds that Whisper hears at once (Radford et al. 2022)
 _BREATH = 5.0  # seconds before the end of a window among which the quietest place is looked for
 _STEP = 0.1  # seconds over which loudness is averaged
 _SILENCE = 1e-4  # loudness below which a window holds no word; recognisers make words up for silence
+_SYLLABLE = 0.1  # seconds, below which no word was said; a recogniser's own filters may be longer than what is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Recogniser:
             family = AutoModelForCTC if self._spells else AutoModelForSpeechSeq2Seq
             self._net, found = family.from_pretrained(source, use_safetensors=True, output_loading_info=True, **safe)
             self._processor = AutoProcessor.from_pretrained(source, **safe)
-            self._net.to(device).eval()
+            self._net.to(device).float().eval()  # large ones are published in half precision, features are single
         except Exception:  # foreign files: parsers throw anything
             msg = "Expected a Hugging Face speech recogniser: config, processor and safetensors; it could not be read."
             raise ModelError(msg) from None
@@ -188,7 +189,7 @@ def transcribe_cohort(
 
 
 def windows(samples: AnyArray, rate: int) -> list[AnyArray]:
-    """Cut samples into windows that a recogniser can hear, where it is quietest; silent ones are left out.
+    """Cut samples into windows that a recogniser can hear, where it is quietest; without those that can hold no word.
 
     Args:
         samples: (N,) float32.
@@ -206,4 +207,5 @@ def windows(samples: AnyArray, rate: int) -> list[AnyArray]:
             end = longest - int(_BREATH * rate) + int(loudness.argmin()) * step + step // 2
         found.append(samples[:end])
         samples = samples[end:]
-    return [w for w in found if float(np.sqrt(np.square(w).mean())) > _SILENCE]
+    long = [w for w in found if len(w) >= _SYLLABLE * rate]
+    return [w for w in long if float(np.sqrt(np.square(w).mean())) > _SILENCE]

@@ -91,6 +91,23 @@ def test_silence_is_no_note(folders: dict[str, Path]) -> None:
         Recogniser(folders["writes"]).transcribe(Recording(np.zeros(RATE, np.float32), RATE))
 
 
+@pytest.mark.parametrize("kind", ["writes", "spells"])
+@pytest.mark.parametrize("samples", [1, 8, 400])
+def test_a_click_is_no_note(folders: dict[str, Path], kind: str, samples: int) -> None:
+    with pytest.raises(AudioError, match="none were understood"):
+        Recogniser(folders[kind]).transcribe(Recording(sound(1)[:samples], RATE))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["writes", "spells"])
+def test_weights_in_half_precision_write_the_same(folders: dict[str, Path], tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
+    family = AutoModelForSpeechSeq2Seq if kind == "writes" else AutoModelForCTC
+    family.from_pretrained(folders[kind]).to(dtype).save_pretrained(tmp_path)
+    AutoProcessor.from_pretrained(folders[kind]).save_pretrained(tmp_path)
+    heard, whole = (Recogniser(folder).transcribe(Recording(sound(3), RATE)) for folder in (tmp_path, folders[kind]))
+    assert heard.confidence == pytest.approx(whole.confidence, rel=0.05)
+
+
 @pytest.mark.parametrize("spoil", ["nothing", "pickle", "half"])
 def test_what_is_no_recogniser_is_refused_without_its_path(folders: dict[str, Path], tmp_path: Path, spoil: str) -> None:
     folder = tmp_path / "SECRET"
