@@ -57,6 +57,20 @@ def test_an_uploaded_recording_is_written_down_to_be_read_over(
     assert [f for f in hearing.files() if "CANARY" in f.name or f.stat().st_size == recording.stat().st_size] == []
 
 
+def test_words_that_nobody_read_over_stay_uncertain_whatever_is_heard_next(
+    visitor: Callable[[str], Any], hearing: Any, recording: Path, tmp_path: Path
+) -> None:
+    page = visitor(hearing.url).page
+    page.click("#dictation button")
+    page.set_input_files("#recording input[type=file]", str(recording))
+    page.wait_for_selector("#heard:has-text('Written down')", timeout=60_000)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF no sound")
+    page.set_input_files("#recording input[type=file]", str(tmp_path / "broken.wav"))
+    page.wait_for_selector("#heard .mm-error:has-text('E_AUDIO')", timeout=60_000)
+    page.click("#run")
+    page.wait_for_selector("#answer .mm-result:has-text('W_DICTATED')", timeout=60_000)
+
+
 def test_without_a_recogniser_the_page_says_how_to_get_one(visit: Any, recording: Path) -> None:
     visit.page.click("#dictation button")
     visit.page.set_input_files("#recording input[type=file]", str(recording))

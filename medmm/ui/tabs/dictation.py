@@ -54,24 +54,28 @@ def recording_of(heard: Heard | None) -> str:
     return str(heard.get("recording", "")) if heard else ""
 
 
+def _without_recording(heard: Heard | None) -> Heard:
+    return {key: value for key, value in (heard or {}).items() if key != "recording"}
+
+
 def _listen(page: Page) -> Any:
     def listen(path: str | None, note: str | None, before: Heard | None, request: gr.Request) -> Any:
-        spoken, gone = language(request), gr.update(visible=False)
+        spoken, gone, words = language(request), gr.update(visible=False), _without_recording(before)
         if not path:
             yield gr.skip(), gr.skip(), "", gr.skip(), gr.skip()
             return
-        yield gr.skip(), None, views.working(say(spoken, "listening")), gr.skip(), gone
+        yield gr.skip(), words, views.working(say(spoken, "listening")), gr.skip(), gone
         try:
             found = page.hear(path, str(request.session_hash), recording_of(before))
         except MedmmError as error:
-            yield gr.skip(), None, views.failure(error.code, error.message, spoken), None, gone
+            yield gr.skip(), words, views.failure(error.code, error.message, spoken), None, gone
             return
-        heard = {"recording": found["recording"]} if "recording" in found else {}
+        heard = words | ({"recording": found["recording"]} if "recording" in found else {})
         text: Any = gr.skip()
         if "text" in found:
             told = [say(spoken, "transcribed", seconds=found["seconds"], sure=f"{found['confidence']:.0%}")]
             text = f"{note.rstrip()}\n{found['text']}" if note and note.strip() else found["text"]
-            heard |= {"text": text, "confidence": found["confidence"]}
+            heard |= {"text": text, "confidence": min(found["confidence"], confidence_of(note, words))}
         else:
             told = [say(spoken, "heard", seconds=found["seconds"]), say(spoken, "no_dictation")]
         told += [say(spoken, "recording_kept")] if "recording" in heard else []
@@ -83,9 +87,8 @@ def _listen(page: Page) -> Any:
 def _forget(page: Page) -> Any:
     def forget(heard: Heard | None, request: gr.Request) -> tuple[Any, ...]:
         page.sessions.drop(recording_of(heard))
-        kept = {key: value for key, value in (heard or {}).items() if key != "recording"}
         told = say(language(request), "recording_removed")
-        return kept, f'<p class="mm-muted" role="status">{escape(told)}</p>', gr.update(visible=False)
+        return _without_recording(heard), f'<p class="mm-muted" role="status">{escape(told)}</p>', gr.update(visible=False)
 
     return forget
 
