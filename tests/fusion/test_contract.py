@@ -50,6 +50,20 @@ def test_what_stands_in_for_an_absent_modality_does_not_matter(
 
 
 @every_fusion
+@every_set
+@pytest.mark.parametrize("value", [-7.0, 1e6])
+def test_what_fills_masked_tokens_does_not_matter(
+    build: Any, features: Any, mixed: Any, name: str, names: tuple[str, ...], value: float
+) -> None:
+    fusion, given, present = build(name, names), features(15, names), mixed(15, names)
+    given[names[0]].mask[:2] = False  # not one token left
+    filled = {n: e._replace(tokens=torch.where(e.mask[..., None], e.tokens, value)) for n, e in given.items()}
+    found = fusion(filled, present)
+    assert torch.isfinite(found).all()
+    assert torch.equal(fusion(given, present), found)
+
+
+@every_fusion
 def test_the_order_of_absent_modalities_does_not_matter(build: Any, features: Any, name: str) -> None:
     fusion, given = build(name, ALL), features(3, ALL)
     present = {n: torch.tensor([n in ("image", "text")] * 3) for n in ALL}
@@ -71,6 +85,21 @@ def test_every_sample_is_fused_on_its_own_also_in_a_batch_of_one(
     for i in range(15):
         alone = fusion({n: e.take(torch.tensor([i])) for n, e in given.items()}, {n: m[i : i + 1] for n, m in present.items()})
         assert torch.allclose(alone[0], whole[i], atol=1e-5)
+
+
+@every_fusion
+@every_set
+def test_no_sample_is_answered_from_another_while_training(
+    build: Any, features: Any, mixed: Any, name: str, names: tuple[str, ...]
+) -> None:
+    fusion, given, present = build(name, names).train(), features(15, names), mixed(15, names)
+    for encoded in given.values():
+        encoded.pooled.requires_grad_()
+        encoded.tokens.requires_grad_()
+    fusion(given, present)[0].square().sum().backward()
+    found = [t.grad for e in given.values() for t in (e.pooled, e.tokens) if t.grad is not None]
+    assert any(bool(grad[0].any()) for grad in found)
+    assert not any(bool(grad[1:].any()) for grad in found)
 
 
 @every_fusion
