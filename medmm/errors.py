@@ -33,6 +33,7 @@
     |-- StoreError                  E_STORE                run folder belongs to another run
     |-- RemoteError                 E_REMOTE               a PACS or the Hub cannot be reached, refuses, or sends less
     |-- DependencyError             E_DEPENDENCY           an optional package or program is not installed
+    |-- PluginError                 E_PLUGIN               what an installed package adds to medmm is broken
     |-- CancelledError              E_CANCELLED            stopped before there was an answer, as asked
     `-- WorkerError                 E_WORKER               the working process died or ran out of time
 
@@ -251,6 +252,12 @@ class DependencyError(MedmmError):
     """An optional package or program is not installed."""
 
     code = "E_DEPENDENCY"
+
+
+class PluginError(MedmmError):
+    """What an installed package adds to medmm cannot be loaded, or its name is taken."""
+
+    code = "E_PLUGIN"
 
 
 class CancelledError(MedmmError):

@@ -20,7 +20,7 @@ from torch import nn
 
 from medmm.encoders import ENCODERS, Encoded
 from medmm.encoders.volumes import OverVolumes, own_encoder
-from medmm.errors import ModelError
+from medmm.errors import ModelError, PluginError
 from medmm.fusion import FUSIONS, Features, Present
 from medmm.fusion.contract import mean_present
 from medmm.heads import Head, Logits
@@ -137,12 +137,15 @@ def network_of(build: Callable[[Config], Network], config: Config) -> Network:
 
     Raises:
         ModelError: If a plug-in it was made with is not installed, or its options fit no network.
+        PluginError: If that plug-in is broken.
     """
     try:
         return build(config)
     except KeyError as error:
         msg = f"{error.args[0]} The model was made with a plug-in that is not installed."
         raise ModelError(msg) from None
+    except PluginError:
+        raise
     except Exception:  # foreign options: every layer refuses in its own way
         msg = "Expected options that fit the encoders and the fusion; the network cannot be built from these."
         raise ModelError(msg) from None

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,13 +56,51 @@ def test_an_unknown_name_names_the_nearest() -> None:
     assert "Did you mean" not in str(caught.value)
 
 
-def test_an_installed_package_adds_through_an_entry_point(tmp_path: Path) -> None:
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[..., str]:
+    """Install a package with one module and these entry points of `things`, and run code that has their registry."""
     (tmp_path / "plugin_of_a_test.py").write_text("ANSWER = 42\n")
-    about = tmp_path / "plugin_of_a_test-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin-of-a-test\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[medmm.things]\nanswer = plugin_of_a_test:ANSWER\n")
-    code = "from medmm.registry import Registry; r = Registry('things'); print(list(r), r.get('answer'))"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "['answer'] 42"
+    (tmp_path / "broken_of_a_test.py").write_text("import no_such_package_of_a_test\n")
+
+    def run(points: str, code: str, package: str = "plugin-of-a-test") -> str:
+        about = tmp_path / f"{package.replace('-', '_')}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[medmm.things]\n{points}\n")
+        code = f"from medmm.registry import Registry; r = Registry('things', lambda t: t == 42); r.add('pi', 42); {code}"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+        return (done.stdout + done.stderr).strip()
+
+    return run
+
+
+def test_an_installed_package_adds_through_an_entry_point(ask: Callable[..., str]) -> None:
+    assert ask("answer = plugin_of_a_test:ANSWER", "print(list(r), r.get('answer'))") == "['answer', 'pi'] 42"
+
+
+@pytest.mark.parametrize(
+    ("point", "told"),
+    [
+        ("answer = broken_of_a_test:ANSWER", "ended with ModuleNotFoundError"),
+        ("answer = no_such_module_of_a_test:ANSWER", "ended with ModuleNotFoundError"),
+        ("answer = plugin_of_a_test:QUESTION", "ended with AttributeError"),
+        ("answer = plugin_of_a_test", "something else"),
+    ],
+)
+def test_a_broken_package_is_named_by_who_asks_for_it_and_by_nobody_else(ask: Callable[..., str], point: str, told: str) -> None:
+    said = ask(point, "print(list(r), list(r.working()), r.get('pi')); r.get('answer')")
+    assert said.startswith("['answer', 'pi'] [('pi', 42)] 42")
+    last = said.splitlines()[-1]
+    assert last.startswith("medmm.errors.PluginError")
+    assert told in last
+    assert "'answer'" in last
+    assert "plugin-of-a-test" in last
+
+
+def test_a_name_that_is_taken_is_refused_when_it_is_asked_for(ask: Callable[..., str]) -> None:
+    assert ask("pi = plugin_of_a_test:ANSWER", "print(list(r), list(r.working()))") == "['pi'] []"
+    assert ask("e = plugin_of_a_test:ANSWER", "print(list(r), [n for n, _ in r.working()])", "second") == "['e', 'pi'] ['e']"
+    said = ask("e = plugin_of_a_test:ANSWER", "print(list(r)); r.get('e')", "third")
+    assert said.startswith("['e', 'pi']")
+    assert "'e' of second and third is taken" in said

@@ -68,7 +68,7 @@ class EncoderFactory(Protocol):
         ...
 
 
-ENCODERS: dict[Modality, Registry[EncoderFactory]] = {name: Registry(f"{name}_encoders") for name in MODALITIES}
+ENCODERS: dict[Modality, Registry[EncoderFactory]] = {name: Registry(f"{name}_encoders", callable) for name in MODALITIES}
 """By modality; entry-point groups are `medmm.image_encoders`, `medmm.text_encoders` and so on."""
 
 ENCODERS["image"].add("resnet", "medmm.encoders.image:ResNet")

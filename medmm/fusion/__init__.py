@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Features = dict[Modality, Encoded]
 Present = dict[Modality, "torch.Tensor"]
 
-FUSIONS: Registry[type[Fusion]] = Registry("fusions")
+FUSIONS: Registry[type[Fusion]] = Registry("fusions", callable)
 FUSIONS.add("weighted", "medmm.fusion.weighted:WeightedSum")
 FUSIONS.add("weighted_per_class", "medmm.fusion.weighted:WeightedSumPerClass")
 FUSIONS.add("concat", "medmm.fusion.concat:Concatenation")

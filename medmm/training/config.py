@@ -295,7 +295,7 @@ def checked(values: dict[str, Any]) -> TrainConfig:
 def _refuse_sources(config: TrainConfig, encoders: dict[Modality, Any]) -> None:
     for name in ("image", "audio"):
         if config.source(name) and not hasattr(encoders[name], "load_pretrained"):
-            fit = [known for known in ENCODERS[name] if hasattr(ENCODERS[name].get(known), "load_pretrained")]
+            fit = [known for known, encoder in ENCODERS[name].working() if hasattr(encoder, "load_pretrained")]
             msg = f"Expected no {name}_source with the {name} encoder {config.encoder(name)}, which has no published weights. "
             raise TaskError(f"{msg}Set {name}_encoder to {' or '.join(fit)}.")
     if config.text_encoder == "huggingface" and config.text_source is None and config.init is None:

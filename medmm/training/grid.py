@@ -44,18 +44,18 @@ def choices() -> list[Choice]:
 
 def encoder_options() -> dict[str, str]:
     """Options with their defaults, as JSON text, of every encoder, named `modality.encoder`."""
-    return {f"{modality}.{name}": _options(registry.get(name)) for modality, registry in ENCODERS.items() for name in registry}
+    return {f"{modality}.{name}": _options(part) for modality, registry in ENCODERS.items() for name, part in registry.working()}
 
 
 def fusion_options() -> dict[str, str]:
     """Options with their defaults, as JSON text, of every fusion layer that has any."""
-    return {name: options for name in FUSIONS if (options := _options(FUSIONS.get(name)))}
+    return {name: options for name, part in FUSIONS.working() if (options := _options(part))}
 
 
 def _options(part: Any) -> str:
     """Arguments that need not be given."""
     stated = [p for p in inspect.signature(part).parameters.values() if p.default is not p.empty]
-    return ", ".join(f"{p.name}={json.dumps(p.default)}" for p in stated)
+    return ", ".join(f"{p.name}={json.dumps(p.default, default=str)}" for p in stated)
 
 
 def render() -> str:
