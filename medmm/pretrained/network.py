@@ -12,8 +12,12 @@ from medmm.errors import ModelError
 from medmm.model import build_encoder
 from medmm.pretrained import OBJECTIVES
 from medmm.pretrained.config import PretrainedConfig
+from medmm.pretrained.contrast import Opened
 from medmm.transforms.batch import Batch, Preprocessor, Sample
 from medmm.types import FloatArray, Modality
+
+OPENED = "opened"
+"""In place of an objective: the space that published weights come with, which nothing is trained by here."""
 
 _BATCH = 32
 
@@ -29,7 +33,7 @@ class PretrainedNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.encoders = nn.ModuleDict({name: build_encoder(name, side) for name, side in config.sides.items()})
-        self.objectives = nn.ModuleDict({name: OBJECTIVES.get(name)(config, self.encoders) for name in config.objectives})
+        self.objectives = nn.ModuleDict({name: _objective(name)(config, self.encoders) for name in config.objectives})
 
     @property
     def device(self) -> torch.device:
@@ -80,3 +84,7 @@ class PretrainedNetwork(nn.Module):
             chunk = [samples[i].inputs[name] for i in range(start, min(start + _BATCH, len(samples)))]
             rows.append(encode(*(tensor.to(self.device) for tensor in reader.stack(chunk))).double().cpu())
         return torch.cat(rows).numpy()
+
+
+def _objective(name: str) -> Any:
+    return Opened if name == OPENED else OBJECTIVES.get(name)

@@ -19,7 +19,7 @@ from medmm.errors import TaskError
 from medmm.model import Side
 from medmm.pretrained.config import PretrainedConfig
 from medmm.pretrained.folder import save_pretrained
-from medmm.pretrained.network import PretrainedNetwork
+from medmm.pretrained.network import OPENED, PretrainedNetwork
 from medmm.table import write_csv
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer, Wording
@@ -95,7 +95,7 @@ def open_published(
     tokenizer, config = _read_text(text, layout, state)
     options: dict[str, Any] = {"config": config, "pool": "first" if layout.pooler is None else "attention"}
     sides = Side(contract.recipe, name, dict(image_options or {})), Side(tokenizer.recipe, "tower", options)
-    network = PretrainedNetwork(PretrainedConfig(*sides, ("opened",), width or layout.width))
+    network = PretrainedNetwork(PretrainedConfig(*sides, (OPENED,), width or layout.width))
     _fill(network, layout, state, name)
     published, digest = contract.weights, sha256_of(weights)
     origin = {"name": name, "licence": published.licence, "weights": published.page, "revision": revision, "sha256": digest}

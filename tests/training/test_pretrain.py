@@ -245,7 +245,11 @@ def test_aims_that_make_no_sense_are_refused(changes: dict[str, Any], hint: str)
 
 @pytest.mark.parametrize(
     ("objective", "error", "hint"),
-    [("maskedimage", TaskError, "Did you mean 'masked_image'"), ("infonce", CohortError, "none has image")],
+    [
+        ("maskedimage", TaskError, "Did you mean 'masked_image'"),
+        ("infonce", CohortError, "none has image"),
+        ("opened", TaskError, "objectives halves, infonce, masked_image, masked_language, sigmoid; got 'opened'"),
+    ],
 )
 def test_what_cannot_be_learned_is_refused(
     note_cohort: Path, tmp_path: Path, objective: str, error: type[Exception], hint: str
