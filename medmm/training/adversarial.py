@@ -3,7 +3,7 @@
 FGSM takes one step along the sign of the gradient (Goodfellow et al. 2015), PGD several smaller ones from a random start,
 each brought back to the allowed distance (Madry et al. 2018). Words cannot be changed a little, their embeddings can: along
 the gradient, within a ball (Miyato et al. 2017), whose radius is a share of the length of the note's own embeddings, so that
-a model cannot escape it by growing them.
+a model cannot escape it by growing them. PGD begins anywhere in that ball.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -58,7 +59,8 @@ def attacked(
     pace = 1.0 if steps == 1 else 2.5 / steps  # enough to reach the border from anywhere (Madry et al. 2018)
     start = 1.0 if attack.method == "pgd" else 0.0
     deltas = [attack.image * start * (2 * torch.rand_like(image) - 1) for image in _images(samples)]
-    with _as_in_use(model), words_moved_by(model, None) as words:
+    first = partial(_anywhere, reach=attack.text) if start and attack.text else torch.zeros_like
+    with _as_in_use(model), words_moved_by(model, None, first) as words:
         for _ in range(steps):
             moved = [delta.requires_grad_() for delta in deltas]
             loss = loss_of(_with_images(samples, moved))
@@ -79,8 +81,16 @@ class Words:
 
 
 @contextmanager
-def words_moved_by(model: MultimodalClassifier, shift: torch.Tensor | None) -> Iterator[Words]:
-    """Add (notes, T, D) to the word embeddings of every batch inside the block, in the order of the samples that have a note."""
+def words_moved_by(
+    model: MultimodalClassifier, shift: torch.Tensor | None, first: Callable[[torch.Tensor], torch.Tensor] = torch.zeros_like
+) -> Iterator[Words]:
+    """Add (notes, T, D) to the word embeddings of every batch inside the block, in the order of the samples that have a note.
+
+    Args:
+        model: Whose words.
+        shift: What to add; None for what `first` makes of the embeddings that are seen first.
+        first: Gives something of their shape.
+    """
     words, awaited = Words(shift), False
 
     def begin(_module: nn.Module, _inputs: Any) -> None:
@@ -93,7 +103,7 @@ def words_moved_by(model: MultimodalClassifier, shift: torch.Tensor | None) -> I
             return embedded  # of what an encoder adds itself: Longformer fills up whole windows
         words.seen, awaited = embedded.detach(), False
         if words.shift is None:
-            words.shift = torch.zeros_like(embedded, requires_grad=True)
+            words.shift = first(words.seen).requires_grad_()
         return embedded + words.shift
 
     encoder = model.encoders["text"] if "text" in model.encoders else nn.Module()
@@ -130,6 +140,13 @@ def _with_images(samples: Sequence[Sample], deltas: Sequence[torch.Tensor]) -> l
 def _stepped(delta: torch.Tensor, gradient: torch.Tensor | None, reach: float, pace: float) -> torch.Tensor:
     """A step along the sign, brought back to the allowed distance."""
     return delta if gradient is None else (delta + pace * reach * gradient.sign()).clamp(-reach, reach)
+
+
+def _anywhere(embedded: torch.Tensor, reach: float) -> torch.Tensor:
+    """A point drawn evenly from each note's ball."""
+    drawn, numbers = torch.randn_like(embedded), embedded[0].numel()
+    share = torch.rand(len(embedded), 1, 1, device=embedded.device) ** (1 / numbers)
+    return drawn * share * reach * _length(embedded) / _length(drawn)
 
 
 def _turned(words: Words, gradient: torch.Tensor | None, reach: float, pace: float) -> torch.Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from medmm.model import ModelConfig, MultimodalClassifier, Side
 from medmm.study import Note, Study
-from medmm.training.adversarial import Attack, attacked, words_moved_by
+from medmm.training.adversarial import Attack, _anywhere, attacked, words_moved_by
 from medmm.training.config import TrainConfig
 from medmm.training.examples import Examples, heldout_logits
 from medmm.training.fit import fit
@@ -120,6 +120,40 @@ def test_what_an_encoder_embeds_beside_the_notes_is_left_alone() -> None:
     plain = loss(notes).item()
     with words_moved_by(model, shift):
         assert loss(notes).item() > plain
+
+
+def shift_of(attack: Attack, seed: int, weight: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is added to the words of two notes by an attack on a weighted loss, and the length of their embeddings."""
+    preprocessor, samples, model = mixed_samples()
+    loss = loss_of(model, preprocessor, np.eye(2)[[0, 1, 0]])
+    torch.manual_seed(seed)
+    _, shift = attacked(model, samples, lambda moved: weight * loss(moved), attack)
+    assert shift is not None
+    table = next(m for m in model.encoders["text"].modules() if isinstance(m, torch.nn.Embedding))
+    return shift, table(preprocessor.collate(samples).inputs["text"][0][:2]).detach().flatten(1).norm(dim=1)
+
+
+def test_pgd_begins_anywhere_in_the_ball_of_the_words_and_fgsm_at_the_words_themselves() -> None:
+    """Where the loss does not change, an attack stays where it begins."""
+    starts = [shift_of(Attack("pgd", image=0, text=0.2), seed, weight=0.0) for seed in range(3)]
+    for shift, own in starts:
+        lengths = shift.flatten(1).norm(dim=1)
+        assert bool((lengths <= 0.2 * own * (1 + 1e-5)).all())
+        assert bool((lengths > 0.15 * own).all())  # of so many numbers nearly all of a ball lies near its border
+    assert not torch.allclose(starts[0][0], starts[1][0])
+    assert torch.equal(starts[0][0], shift_of(Attack("pgd", image=0, text=0.2), 0, weight=0.0)[0])
+    assert not shift_of(Attack("fgsm", image=0, text=0.2), 0, weight=0.0)[0].any()
+    assert torch.equal(*(shift_of(Attack("fgsm", image=0, text=0.2), seed)[0] for seed in range(2)))
+
+
+def test_a_start_is_drawn_evenly_from_the_ball() -> None:
+    """Of a ball in three dimensions an eighth lies within half of its radius, and its middle is nowhere else."""
+    torch.manual_seed(0)
+    drawn = _anywhere(torch.full((40000, 1, 3), 2.0), 0.5)[:, 0] / (0.5 * 2 * 3**0.5)
+    lengths = drawn.norm(dim=1)
+    assert float(lengths.max()) <= 1 + 1e-5
+    assert float((lengths < 0.5).float().mean()) == pytest.approx(1 / 8, abs=0.01)
+    assert drawn.mean(0).abs().max() < 0.01
 
 
 def test_fgsm_moves_every_voxel_along_the_sign_of_the_gradient() -> None:
