@@ -26,10 +26,13 @@ class Fusion(nn.Module):
             become the answer, and stand in `Encoded.pooled`.
         additive: Whether the answer's logits are a sum with one term a modality, so that no interaction of
             modalities can be learned.
+        weighs_by: Names of parameters that say how much a modality counts, whatever their shape; weight decay would
+            make every modality but one count less.
     """
 
     joins: ClassVar[Literal["features", "logits"]] = "features"
     additive: ClassVar[bool] = False
+    weighs_by: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, channels: int, modalities: tuple[Modality, ...]) -> None:
         super().__init__()

@@ -22,6 +22,7 @@ class WeightedSum(Fusion):
     """
 
     additive = True
+    weighs_by = ("alpha",)
     per_class: ClassVar[bool] = False
 
     def __init__(self, channels: int, modalities: tuple[Modality, ...]) -> None:

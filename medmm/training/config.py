@@ -89,7 +89,7 @@ class TrainConfig:
         learning_rate: At its highest.
         schedule: How it falls: `cosine`, `linear`, or `constant` when it does not.
         warmup: Share of the steps in which it rises.
-        weight_decay: Of matrices; biases and norms have none.
+        weight_decay: Of matrices; biases, norms and the alpha of a weighted fusion have none.
         clip: Longest gradient, 0 for any.
         ema: Epochs that the averaged weights remember, which are judged and kept; 0 keeps those of the last step.
         smoothing: Share of each target spread over all classes.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from medmm.fusion.contract import Fusion
 from medmm.training.config import TrainConfig
 
 _LOWEST = 0.001  # share of the learning rate that a schedule ends with
@@ -46,12 +47,13 @@ def learning_rate_at(done: float, config: TrainConfig) -> float:
 
 
 def _parameter_groups(model: nn.Module, config: TrainConfig, paces: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:
-    """Weight decay on matrices only, not on biases, norms or a single number like alpha.
+    """Weight decay on matrices only, not on biases, norms or what weighs modalities, like alpha.
 
     `pace` is a group's learning rate over the common one.
     """
+    weighing = {getattr(fusion, name) for fusion in model.modules() if isinstance(fusion, Fusion) for name in fusion.weighs_by}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        decay = config.weight_decay if parameter.ndim > 1 and parameter not in weighing else 0.0
         groups.setdefault((paces.get(parameter, 1.0), decay), []).append(parameter)
     return [{"params": members, "weight_decay": decay, "pace": pace} for (pace, decay), members in groups.items()]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
+from medmm.fusion import FUSIONS
 from medmm.training import TrainConfig
 from medmm.training.optimizer import learning_rate_at, make_optimizer
 
@@ -29,6 +30,14 @@ def test_cosine_and_linear_differ_on_the_way() -> None:
 
 def test_without_warming_up_the_first_step_is_the_largest() -> None:
     assert learning_rate_at(0.0, replace(CONFIG, warmup=0.0)) == 1.0
+
+
+@pytest.mark.parametrize("fusion", ["weighted", "weighted_per_class"])
+def test_what_weighs_modalities_does_not_decay_whatever_its_shape(fusion: str) -> None:
+    layer = FUSIONS.get(fusion)(3, ("image", "text", "audio"))
+    model = nn.ModuleDict({"fusion": layer, "head": nn.Linear(3, 2, bias=False)})
+    groups = make_optimizer(model, replace(CONFIG, weight_decay=0.3), {}).param_groups
+    assert {g["weight_decay"]: [p.shape for p in g["params"]] for g in groups} == {0.0: [layer.alpha.shape], 0.3: [(2, 3)]}
 
 
 def test_matrices_decay_and_biases_do_not() -> None:
