@@ -68,7 +68,8 @@ def predict(
     values: Annotated[Path | None, typer.Option(help="Tabular values: a JSON object, or a table of one row.")] = None,
     model: ModelOption = None,
     series: Annotated[
-        str | None, typer.Option(help="SeriesInstanceUID or number in inspect, instead of the rule's choice; of the first image.")
+        list[str] | None,
+        typer.Option(help="SeriesInstanceUID or number in inspect, or '' for the rule's choice; of several images one each."),
     ] = None,
     repair: RepairOption = None,
     device: DeviceOption = "auto",
@@ -86,9 +87,10 @@ def predict(
         from medmm.sources.text import read_note
 
         written = read_note(note_file) if note_file else note
-        study = open_study(images[0] if images else None, written, series=series, repair=repair or (), audio=audio)
-        for other in (images or [])[1:]:
-            study = study.with_images(open_study(other, repair=repair or ()))
+        (first, name), *others = _with_series(images or [], series or [])
+        study = open_study(first, written, series=name, repair=repair or (), audio=audio)
+        for image, another in others:
+            study = study.with_images(open_study(image, series=another, repair=repair or ()))
         if asr is not None:
             study = study.with_note(dictated(study, asr, device))
         predictor = load_model(model, device)
@@ -105,6 +107,16 @@ def predict(
     if show_text and prediction.text_used is not None:
         typer.echo(f"read of the note: {prediction.text_used}")
     typer.echo(DISCLAIMER)
+
+
+def _with_series(images: list[Path], series: list[str]) -> list[tuple[Path | None, str | None]]:
+    """Each image with the series to read of it; of no image the rule's choice."""
+    if series and len(series) != len(images):
+        msg = f"Expected --series once for each image, in their order; got {len(series)} for {len(images)}."
+        raise InputError(msg)
+    if not images:
+        return [(None, None)]
+    return [(image, name or None) for image, name in zip(images, series or [""] * len(images), strict=True)]
 
 
 @app.command()

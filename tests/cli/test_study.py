@@ -110,6 +110,9 @@ def picture(folder: Path) -> Path:
         ("spoiled_model", "E_MODEL_INTEGRITY"),
         ("empty_model", "E_MODEL_INTEGRITY"),
         ("wrong_series", None),
+        ("series_of_one_of_two", "E_INPUT"),
+        ("wrong_series_of_the_second", "E_NO_IMAGE"),
+        ("series_of_nothing", "E_INPUT"),
     ],
 )
 def test_what_cannot_be_answered_is_a_json_error_and_exit_code_2(
@@ -133,6 +136,9 @@ def test_what_cannot_be_answered_is_a_json_error_and_exit_code_2(
         "spoiled_model": ["--note", NOTE, "--model", spoiled],
         "empty_model": ["--note", NOTE, "--model", tmp_path / "empty"],
         "wrong_series": [dicom_folder, "--series", "1.2.3"],
+        "series_of_one_of_two": [dicom_folder, dicom_folder, "--series", "1"],
+        "wrong_series_of_the_second": [dicom_folder, dicom_folder, "--series", "", "--series", "1.2.3"],
+        "series_of_nothing": ["--note", NOTE, "--series", "1"],
     }
     status, stdout = call("predict", *arguments[given], "--json")
     assert status == 2
@@ -149,6 +155,8 @@ def test_several_images_are_one_study(patient_zip: Path) -> None:
     assert told["W_EXTRA_IMAGES"] == "Only the first of 2 images was used."  # by this model
     assert "W_EXTRA_IMAGES" not in {warning["code"] for warning in one["warnings"]}
     assert both["probabilities"] == one["probabilities"]
+    named = json.loads(call("predict", patient_zip, patient_zip, "--series", "1", "--series", "", "--json")[1])
+    assert named["probabilities"] == one["probabilities"]
 
 
 def test_without_json_an_error_is_one_line_on_stderr(tmp_path: Path) -> None:
