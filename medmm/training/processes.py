@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,10 @@ from medmm.optional import require
 from medmm.training.config import TrainConfig
 
 T = TypeVar("T")
+
+_PATIENCE = timedelta(days=1)
+"""How long processes wait for each other. The first evaluates alone, longer than the 10 or 30 minutes after which torch gives
+up; of one that died they need not learn by waiting, as whoever started them ends them all."""
 
 
 class Together:
@@ -36,7 +41,7 @@ class Together:
         self.count, self.index = 1, 0
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             accelerate = require("accelerate", "Training in several processes", "model")
-            state = accelerate.PartialState(cpu=device.type == "cpu")
+            state = accelerate.PartialState(cpu=device.type == "cpu", timeout=_PATIENCE)
             self.count, self.index = state.num_processes, state.process_index
 
     def folder(self, out: Path) -> Path:

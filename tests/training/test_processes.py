@@ -44,6 +44,9 @@ out.mkdir(parents=True, exist_ok=True)
 judge = lambda averaged: Standing(-float(objective.loss(list(range(26))).detach()), 0.0, {})
 progress = trainer.run(out / "checkpoint", judge, dict, log=lambda *_: None, on_progress=lambda _: None)
 (out / "curve.json").write_text(json.dumps([row["loss/train"] for row in progress.history]))
+if trainer.together.count > 1:
+    gloo = torch.distributed.group.WORLD._get_backend(torch.device("cpu"))
+    (out / "patience.json").write_text(json.dumps(gloo.options._timeout.total_seconds()))
 (out / "unused.json").write_text(json.dumps(float((model.unused.weight.detach() - before).abs().max())))
 """
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -65,6 +68,7 @@ def test_two_processes_have_the_loss_curve_of_one_also_after_a_resume(tmp_path: 
     assert one[-1] < 0.7 * one[0]
     assert two == pytest.approx(one, rel=1e-4)
     assert json.loads((tmp_path / "two" / "unused.json").read_text()) == 0  # no decay of what no process learns
+    assert json.loads((tmp_path / "two" / "patience.json").read_text()) == 24 * 3600  # while the first evaluates alone
     run([*TWO, str(script), str(tmp_path / "two"), "6"])  # both go on from the checkpoint of the first
     assert json.loads((tmp_path / "two" / "curve.json").read_text()) == two
 
