@@ -36,6 +36,7 @@ from medmm.study import Study
 from medmm.table import write_csv
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import refuse_unbelievable
+from medmm.training.partners import Use, present_in, refuse_idle, warn_of_idle
 from medmm.training.processes import Together
 from medmm.training.split import folds_of, split_cases
 from medmm.training.train import train
@@ -76,6 +77,11 @@ class Plan:
         found = [_Row(s, "") for s in self.subsets if len(s) == 1]
         return (*found, *(_Row(s, f) for s in self.subsets if len(s) > 1 for f in self.fusions))
 
+    def config_of(self, row: _Row, seed: int) -> TrainConfig:
+        """Choices of one training."""
+        return replace(self.config, modalities=tuple(sorted(row.modalities)), seed=seed, split_seed=self.config.seed,
+                       fusion=row.fusion or self.config.fusion)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -105,7 +111,7 @@ def ablate(
         The content of `ablation.json`.
 
     Raises:
-        TaskError, CohortError, LeakageError: If something handed in cannot be used.
+        TaskError, CohortError, LeakageError: If something handed in cannot be used, or a choice has no effect in any row.
         StoreError: If `out` belongs to other choices.
     """
     out = Path(out)
@@ -116,6 +122,8 @@ def ablate(
     plan = replace(
         plan, config=checked(config.to_dict() | {k: v for k, v in task.training_choices.items() if not getattr(config, k)})
     )
+    configs = [plan.config_of(row, plan.config.seed) for row in plan.rows]
+    refuse_idle(configs)
     sections = plan.config.read_sections
     cohort = read_cohort(cohort_path, labels=task.labels or None, fields=task.values, sections=sections)
     if plan.folds is None:
@@ -123,6 +131,8 @@ def ablate(
     _refuse_absent(plan, cohort)
     bench = _Bench(Path(target), cohort_path, cohort, task, out, plan, device)
     together = Together(choose_device(device))
+    if together.index == 0:
+        warn_of_idle(configs, Use(cohort.cases, folds=plan.folds is not None))
     with sole_user(out) if together.index == 0 else nullcontext():
         cells = [(row, seed) for row in plan.rows for seed in plan.seeds]
         answered: dict[_Row, list[Predictions]] = {row: [] for row in plan.rows}
@@ -136,10 +146,8 @@ def ablate(
 
 def _refuse_absent(plan: Plan, cohort: Cohort) -> None:
     """Refuse to begin with subsets of modalities that no case has."""
-    cases = cohort.cases
-    there = {"image": any(c.images for c in cases), "text": any(c.note for c in cases), "audio": any(c.audio for c in cases),
-             "tabular": bool(plan.config.tabular)}  # fmt: skip
-    absent = [name for name in MODALITIES if not there[name] and any(name in subset for subset in plan.subsets)]
+    there = present_in(cohort.cases, plan.config)
+    absent = [name for name in MODALITIES if name not in there and any(name in subset for subset in plan.subsets)]
     if absent:
         columns = " State the tabular columns." if "tabular" in absent else ""
         msg = f"Expected cases with every modality of the subsets; the cohort has none with {' or '.join(absent)}.{columns}"
@@ -160,17 +168,15 @@ class _Bench:
 
     def train(self, row: _Row, seed: int) -> None:
         """Train one cell; at once when that was done before."""
-        plan = self.plan
-        config = replace(plan.config, modalities=tuple(sorted(row.modalities)), seed=seed, split_seed=plan.config.seed,
-                         fusion=row.fusion or plan.config.fusion)  # fmt: skip
         train(
             self.cohort_path,
             self.cell(row, seed),
-            config,
-            folds=plan.folds,
+            self.plan.config_of(row, seed),
+            folds=self.plan.folds,
             device=self.device,
             labels=self.cohort.labels,
             cache=self.out / "cache",
+            alone=False,
         )
 
     def answer(self, row: _Row, seed: int) -> Predictions:

@@ -25,6 +25,7 @@ from medmm.table import write_csv
 from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing
 from medmm.training.examples import Varied
+from medmm.training.partners import Use, refuse_idle, warn_of_idle
 from medmm.training.processes import Together
 from medmm.training.run import MIN_TRAIN, RunResult, built, claim_run, read_failures, require_chosen, side_of, write_failures
 from medmm.training.split import split_unlabelled
@@ -93,14 +94,15 @@ def pretrain(
         cohort: Cohort table.
         out: Run folder; becomes a pretrained folder.
         aims: What is minimised.
-        config: What is read, with which encoders, and the optimisation; what concerns labels, fusion and heads is not used.
+        config: What is read, with which encoders, and the optimisation; what concerns labels, fusion and heads is not used, which
+            a warning says.
         device: `auto`, `cpu`, `cuda` or `mps`.
         cache: Folder for prepared images that several runs share and nobody removes; else one within the run, while it lasts.
         on_progress: Told how far each step is.
 
     Raises:
         CohortError, LeakageError: If there is nothing to learn from.
-        TaskError: If an objective is not known, or `config` names an `init`.
+        TaskError: If an objective is not known, `config` names an `init`, or a choice has no effect beside the others.
         StoreError: If `out` belongs to another run.
     """
     out = Path(out)
@@ -108,11 +110,14 @@ def pretrain(
     if config.init is not None:
         msg = "Expected no init: pretraining starts at random, or from text_source or image_source. Train with init what it made."
         raise TaskError(msg)
+    refuse_idle([config])
     require_chosen(config)
     table = read_cohort(cohort, sections=config.read_sections)
     choices = {"medmm": medmm.__version__, "cohort": table.digest, "aims": asdict(aims), "config": config.to_dict()}
     computing_on = choose_device(device)
     together = Together(computing_on)
+    if together.index == 0:
+        warn_of_idle([config], Use(table.cases, "nothing"))
     out, config, cache = together.folder(out), together.quiet(config), cache if together.index == 0 else None
     claim_run(out, "pretrain.json", choices)
     if together.from_first((out / MANIFEST).exists):

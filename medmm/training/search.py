@@ -20,6 +20,7 @@ from medmm.optional import require
 from medmm.sources.cohort import read_cohort
 from medmm.table import write_csv
 from medmm.training.config import TrainConfig, config_from
+from medmm.training.partners import Use, refuse_idle, warn_of_idle, without_idle
 from medmm.training.processes import Together
 from medmm.training.search_space import Space
 from medmm.training.train import train
@@ -65,6 +66,12 @@ class Search:
         if self.sampler != "grid":
             return []
         return [dict(zip(self.space, values, strict=True)) for values in product(*(part.grid for part in self.space.values()))]
+
+    @property
+    def configs(self) -> list[TrainConfig]:
+        """Everything else with one value at a time of what may be chosen, so that each value stands in one of them."""
+        single = [f"{key}={text}" for key, part in self.space.items() for text in part.ends]
+        return [config_from(self.config.to_dict(), [setting]) for setting in single]
 
     @property
     def wanted(self) -> int:
@@ -120,15 +127,18 @@ def search(
 
     Raises:
         StoreError: If the folder holds another study.
-        TaskError, CohortError: If the space or the cohort cannot be used.
+        TaskError, CohortError: If the space or the cohort cannot be used, or a choice has no effect in any trial.
     """
     optuna = require("optuna", "Searching for a configuration", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    refuse_idle(plan.configs)
     out, together = Path(out), Together(choose_device(device))
     if together.index:
         _train_along(together, plan, cohort, labels, device)
         return together.from_first(list)
-    study = _open(out, plan, read_cohort(cohort, labels=labels).digest)
+    table = read_cohort(cohort, labels=labels)
+    warn_of_idle(plan.configs, Use(table.cases))
+    study = _open(out, plan, table.digest)
     with ExitStack() as stack:
         cache = _free_cache(out, stack)
         while (begun := _begin(study, out, plan)) is not None:
@@ -152,7 +162,7 @@ def _train_along(together: Together, plan: Search, cohort: str | Path, labels: t
     while (settings := together.from_first(list[str])) is not None:
         with suppress(TrialPruned, NonFiniteError, TaskError):
             config = config_from(plan.config.to_dict(), settings)
-            train(cohort, "run", config, labels=labels, device=device, on_epoch=on_epoch, on_scan=lambda _: None)
+            train(cohort, "run", config, labels=labels, device=device, alone=False, on_epoch=on_epoch, on_scan=lambda _: None)
 
 
 def _open(out: Path, plan: Search, cohort: str) -> Study:
@@ -262,8 +272,8 @@ class _Attempt:
         settings = self.together.from_first(lambda: [f"{k}={text}" for k, text in self.trial.user_attrs["chosen"].items()])
         try:
             self.config = config_from(self.plan.config.to_dict(), settings)
-            train(cohort, self.folder / "run", self.config, labels=labels, device=device, cache=cache, on_epoch=self._on_epoch,
-                  on_scan=lambda _: None, on_progress=on_progress)  # fmt: skip
+            train(cohort, self.folder / "run", self.config, labels=labels, device=device, cache=cache, alone=False,
+                  on_epoch=self._on_epoch, on_scan=lambda _: None, on_progress=on_progress)  # fmt: skip
         except TrialPruned:
             self._tell(None, TrialState.PRUNED)
         except (NonFiniteError, TaskError) as error:  # of this choice alone
@@ -312,7 +322,7 @@ def _write(study: Study, out: Path, plan: Search) -> list[Tried]:
         write_csv(out / "trials.csv", ["number", "state", plan.metric, "epochs", "reason", *plan.space], rows)
         if complete:
             best = best_of(complete, plan.metric)
-            config = config_from(plan.config.to_dict(), [f"{key}={text}" for key, text in best.chosen.items()])
+            config = without_idle(config_from(plan.config.to_dict(), [f"{key}={text}" for key, text in best.chosen.items()]))
             plain = json.loads(json.dumps(config.to_dict()))
             replace_bytes(out / "best.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
     return tried

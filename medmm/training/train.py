@@ -31,6 +31,7 @@ from medmm.training.config import TrainConfig, checked
 from medmm.training.data import CachedSamples, Failure, cache_samples, plan_preprocessing, refuse_unbelievable
 from medmm.training.examples import Examples, Heldout, heldout_logits
 from medmm.training.fit import fit
+from medmm.training.partners import Taught, Use, refuse_idle, warn_of_idle
 from medmm.training.processes import Together
 from medmm.training.run import MIN_TRAIN, RunResult, built, claim_run, read_failures, require_chosen, side_of, write_failures
 from medmm.training.split import folds_of, split_cases
@@ -52,6 +53,7 @@ def train(
     labels: tuple[str, ...] | None = None,
     teacher: Teacher | None = None,
     cache: Path | None = None,
+    alone: bool = True,
     on_progress: OnProgress = lambda *_: None,
     on_scan: Callable[[Scan], None] = warn_of_leakage,
     on_epoch: Log = lambda *_: None,
@@ -75,16 +77,19 @@ def train(
         labels: Class names in order, the positive class of a binary task second; else as found.
         teacher: Model whose calibrated answers for the training cases are learned beside the labels; by split only.
         cache: Folder for prepared images that several runs share and nobody removes; else one within the run, while it lasts.
+        alone: Whether choices without effect are refused or warned of; who trains several for a comparison sees to it for all.
         on_progress: Told how far each step is.
         on_epoch: Told the numbers of each epoch.
         on_scan: Told before the fit what gives the answer away; what it is told is in `scan.json` and on the card too.
 
     Raises:
         CohortError, LeakageError: If the table cannot be trained on.
-        TaskError: If the teacher answers another question.
+        TaskError: If the teacher answers another question, or a choice has no effect beside the others.
         StoreError: If `out` belongs to another run.
     """
     out, config = Path(out), checked((config or TrainConfig()).to_dict())
+    if alone:
+        refuse_idle([config])
     if teacher is not None and folds is not None:
         msg = "Expected a teacher or folds, not both: the teacher has seen the labels of every fold. Leave --folds out."
         raise TaskError(msg)
@@ -92,6 +97,9 @@ def train(
     table = _read_table(cohort, config, labels, teacher)
     computing_on = choose_device(device)
     together = Together(computing_on)
+    if alone and together.index == 0:
+        taught: Taught = "labels" if teacher is None else "teacher"
+        warn_of_idle([config], Use(table.cases, taught, folds=folds is not None))
     out, config, cache = together.folder(out), together.quiet(config), cache if together.index == 0 else None
     pretrained = load_pretrained(config.init, computing_on) if config.init is not None else None
     claim_run(out, "train.json", {"medmm": medmm.__version__, "cohort": table.digest, "folds": folds, "labels": list(table.labels),

@@ -152,6 +152,7 @@ def test_choices_that_contradict_each_other_are_refused(settings: list[str], tol
         config_from({}, settings)
 
 
+@pytest.mark.filterwarnings("ignore::medmm.training.partners.IdleWarning")
 def test_every_command_that_trains_takes_choices_from_a_file(note_cohort: Path, tmp_path: Path) -> None:
     (tmp_path / "choices.yaml").write_text("width: 8\nepochs: 1\nseed: 5\ntracker: none\nmodalities: [text]\n")
     (tmp_path / "space.yaml").write_text("learning_rate: [0.001]\n")

@@ -22,7 +22,10 @@ from medmm.table import read_rows
 from medmm.training import TrainConfig, train
 from medmm.types import MODALITIES, Modality, pattern_name
 
-pytestmark = pytest.mark.filterwarnings("ignore::medmm.leakage.LeakageWarning")  # the classes differ in every modality on purpose
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::medmm.leakage.LeakageWarning"),  # the classes differ in every modality on purpose
+    pytest.mark.filterwarnings("ignore::medmm.training.partners.IdleWarning"),  # choices are of all, and each model is of some
+]
 SUBSETS = [frozenset(c) for size in range(1, 5) for c in combinations(MODALITIES, size)]
 CONFIG = TrainConfig(
     epochs=1, width=16, voxels=8**3, tabular=("age", "sex", "crp"), units={"age": "years"}, fusion="concat",

@@ -96,6 +96,7 @@ def test_the_teacher_is_left_as_it_was_and_an_interrupted_student_ends_the_same(
     assert (tmp_path / "image" / "model.safetensors").read_bytes() == (student / "model.safetensors").read_bytes()
 
 
+@pytest.mark.filterwarnings("ignore::medmm.training.partners.IdleWarning")  # without images or a teacher
 def test_a_weight_of_nothing_is_training_without_a_teacher(cohort: Path, fused: Path, tmp_path: Path) -> None:
     deaf = replace(FUSED, epochs=2, modalities=("text",), distill_weight=0.0)
     train(cohort, tmp_path / "alone", deaf, labels=LABELS)

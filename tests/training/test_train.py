@@ -26,6 +26,7 @@ from medmm.metrics.recalibration import fit_calibrator
 from medmm.model_folder import load_model_folder
 from medmm.training import TrainConfig, train
 from medmm.training.config import config_from
+from medmm.training.partners import IdleWarning
 
 LABELS = ("no_large", "large")
 PRODUCTS = ["model.safetensors", "calibration.json", "thresholds.json", "golden.json", "tokenizer.json", "config.json", "split.csv"]
@@ -519,7 +520,8 @@ def test_everything_that_varies_training_follows_from_the_seed(note_cohort: Path
     for name in ("one", "other"):
         train(note_cohort, tmp_path / name, config, labels=LABELS)
     assert same_products(tmp_path / "one", tmp_path / "other")
-    train(note_cohort, tmp_path / "plain", replace(config, augment=False), labels=LABELS)
+    with pytest.warns(IdleWarning, match="without augment=true"):
+        train(note_cohort, tmp_path / "plain", replace(config, augment=False), labels=LABELS)
     assert not same_products(tmp_path / "one", tmp_path / "plain", ["model.safetensors"])
     losses = [value for _, value in scalars(tmp_path / "one" / "tensorboard")["loss/train"]]
     assert losses[-1] < losses[0]
