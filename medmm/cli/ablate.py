@@ -23,7 +23,12 @@ def ablate(
         str,
         typer.Option(help="Subsets of modalities joined by commas, e.g. text,image+text."),
     ] = "image,text,image+text",
-    seeds: Annotated[str, typer.Option(help="Seeds joined by commas; rows are averaged over them.")] = "0",
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="Seeds joined by commas, over which rows are averaged; that of the choices, which also divides patients."
+        ),
+    ] = None,
     folds: Annotated[str | None, typer.Option(help="Answer out of fold: number of folds, or the column that names them.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     config_file: ConfigOption = None,
@@ -42,11 +47,12 @@ def ablate(
     if resume and not (out / "cells").is_dir():
         msg = "Expected an interrupted comparison to go on with; the folder holds none. Leave --resume out."
         raise TaskError(msg)
+    config = config_from(choices_of(config_file, epochs=epochs), settings or [])
     plan = Plan(
         fusions=tuple(FUSIONS) if fusions == "all" else tuple(fusions.split(",")),
         subsets=tuple(_subset(part) for part in subsets.split(",")),
-        seeds=tuple(_seed(part) for part in seeds.split(",")),
-        config=config_from(choices_of(config_file, epochs=epochs), settings or []),
+        seeds=tuple(_seed(part) for part in seeds.split(",")) if seeds is not None else (config.seed,),
+        config=config,
         folds=int(folds) if folds and folds.isdigit() else folds,
     )
     with progress() as on_progress:

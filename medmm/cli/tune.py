@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,7 +23,9 @@ def tune(
     metric: Annotated[Literal["f1_macro", "loss"], typer.Option(help="Of the validation cases.")] = "f1_macro",
     prune: Annotated[bool, typer.Option(help="Give a trial up that is worse than half of the others.")] = True,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the search, of the split and of each training.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the search, of the split and of each training; that of the choices if not stated.")
+    ] = None,
     task: TaskOption = None,
     config_file: ConfigOption = None,
     settings: SettingsOption = None,
@@ -37,9 +39,9 @@ def tune(
     from medmm.training.search_space import read_space
 
     asked = read_task(task) if task else Task.about("")
-    given = {"epochs": epochs, "seed": seed, "split_seed": seed}
-    config = config_from(choices_of(config_file, **asked.training_choices, **given), settings or [])
-    plan = Search(read_space(space, config), config, trials, sampler, metric, prune, seed)
+    config = config_from(choices_of(config_file, **asked.training_choices, epochs=epochs, seed=seed), settings or [])
+    config = replace(config, split_seed=config.division_seed)  # the same patients whatever is searched
+    plan = Search(read_space(space, config), config, trials, sampler, metric, prune, config.seed)
     with progress() as on_progress:
         tried = search(cohort, out, plan, labels=asked.labels or None, device=device, on_progress=on_progress)
     complete = [t for t in tried if t.score is not None]

@@ -79,7 +79,7 @@ class Plan:
 
     def config_of(self, row: _Row, seed: int) -> TrainConfig:
         """Choices of one training."""
-        return replace(self.config, modalities=tuple(sorted(row.modalities)), seed=seed, split_seed=self.config.seed,
+        return replace(self.config, modalities=tuple(sorted(row.modalities)), seed=seed, split_seed=self.config.division_seed,
                        fusion=row.fusion or self.config.fusion)  # fmt: skip
 
 
@@ -286,10 +286,10 @@ class _Bench:
         """Fitted on train and val, or on the other folds; on cases whose values are believable, as models are."""
         plan = self.plan
         if plan.folds is None:
-            sides = split_cases(cases, plan.config.fractions, plan.config.seed)
+            sides = split_cases(cases, plan.config.fractions, plan.config.division_seed)
             return fit(refuse_unbelievable([c for c in sides if c.split in ("train", "val")])[0], asked)
         kept = [c for c in cases if c.split != "test"]
-        numbers = folds_of(kept, plan.folds, plan.config.seed)
+        numbers = folds_of(kept, plan.folds, plan.config.division_seed)
         fold = {c.study_id: int(f) for c, f in zip(kept, numbers, strict=True)}
         where = np.array([fold[c.study_id] for c in asked])
         shape = (len(asked), len(self.cohort.labels))

@@ -154,3 +154,10 @@ def test_a_column_that_predictions_give_a_meaning_is_refused_before_anything_is_
     with pytest.raises(TaskError, match="got stage"):
         ablate(tmp_path / "cohort.csv", tmp_path / "out", PLAN)
     assert not (tmp_path / "out").exists()
+
+
+def test_seeds_of_a_comparison_share_one_division_of_patients() -> None:
+    for stated, division in ((TrainConfig(seed=4), 4), (TrainConfig(seed=4, split_seed=3), 3)):
+        plan = Plan(("concat",), (frozenset({"text"}),), (8, 9), stated)
+        configs = [plan.config_of(plan.rows[0], seed) for seed in plan.seeds]
+        assert [(config.seed, config.split_seed) for config in configs] == [(8, division), (9, division)]

@@ -166,7 +166,9 @@ def test_every_command_that_trains_takes_choices_from_a_file(note_cohort: Path, 
         done = CliRunner().invoke(app, given)
         assert done.exit_code == 0, done.output
     records = [tmp_path / "pretrain" / "pretrain.json", tmp_path / "tune" / "trials" / "0" / "run" / "train.json",
-               tmp_path / "ablate" / "cells" / "text-0" / "train.json"]  # fmt: skip
+               tmp_path / "ablate" / "cells" / "text-5" / "train.json"]  # fmt: skip
     stated = [json.loads(record.read_text())["config"] for record in records]
     assert [(config["width"], config["epochs"]) for config in stated] == [(8, 1)] * 3
-    assert (stated[0]["seed"], stated[0]["batch_size"]) == (5, 32)
+    assert [config["seed"] for config in stated] == [5] * 3
+    assert [config["split_seed"] for config in stated] == [None, 5, 5]
+    assert stated[0]["batch_size"] == 32
