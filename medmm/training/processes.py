@@ -1,7 +1,8 @@
 """Several processes that train one model together, as `torchrun` and `accelerate launch` start them.
 
 Each holds the whole model and learns from its share of every batch; gradients are summed over all, so the batch and the steps
-are those of one process. Only the first keeps what it writes: the others work in a folder that goes with them.
+are those of one process. Only the first keeps what it writes: the others work in a folder that goes with them, or, where they
+were killed, when others start.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,10 +21,12 @@ from torch import nn
 
 from medmm.disk import replace_bytes
 from medmm.optional import require
+from medmm.scratch import private_folder
 from medmm.training.config import TrainConfig
 
 T = TypeVar("T")
 
+PREFIX = "medmm-together-"
 _PATIENCE = timedelta(days=1)
 """How long processes wait for each other. The first evaluates alone, longer than the 10 or 30 minutes after which torch gives
 up; of one that died they need not learn by waiting, as whoever started them ends them all."""
@@ -48,7 +50,7 @@ class Together:
         """Where this process writes: the run folder of the first, elsewhere a folder that goes with the process."""
         if self.index == 0:
             return out
-        private = Path(tempfile.mkdtemp(prefix="medmm-"))
+        private = private_folder(PREFIX)
         atexit.register(shutil.rmtree, private, ignore_errors=True)
         return private / out.resolve().name
 

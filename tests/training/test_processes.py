@@ -14,6 +14,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
+
+from medmm.cli import app
+from medmm.training.processes import PREFIX
 
 SCRIPT = """
 import json, sys, torch
@@ -49,12 +53,18 @@ if trainer.together.count > 1:
     (out / "patience.json").write_text(json.dumps(gloo.options._timeout.total_seconds()))
 (out / "unused.json").write_text(json.dumps(float((model.unused.weight.detach() - before).abs().max())))
 """
+COMMANDS = """
+import json, sys
+from medmm.cli import app
+for arguments in json.loads(sys.argv[1]):
+    app(arguments, standalone_mode=False)
+"""
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 
-def run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, env=QUIET, timeout=400, check=False)
+def run(command: list[str], environment: dict[str, str] = QUIET) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -90,8 +100,8 @@ def train_command(cohort: Path, out: Path, epochs: int) -> list[str]:
 
 def test_a_process_that_dies_ends_all_and_the_same_command_goes_on_to_one_model(tmp_path: Path) -> None:
     cohort, out = write_notes(tmp_path / "cohort.csv"), tmp_path / "run"
-    command = [*TWO, *train_command(cohort, out, 25)]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=QUIET)
+    command, environment = [*TWO, *train_command(cohort, out, 25)], {**QUIET, "TMPDIR": str(tmp_path)}
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     while not (out / "checkpoint.safetensors").exists():
         assert running.poll() is None, running.communicate()[1].decode()[-3000:]
         time.sleep(0.01)
@@ -102,7 +112,9 @@ def test_a_process_that_dies_ends_all_and_the_same_command_goes_on_to_one_model(
     assert running.returncode != 0
     assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in workers)
     assert not (out / "sha256.json").exists()
-    run(command)
+    assert list(tmp_path.glob(f"{PREFIX}*"))  # the second was killed before it could remove what it wrote
+    run(command, environment)
+    assert not list(tmp_path.glob(f"{PREFIX}*"))
     assert (out / "sha256.json").exists()
     assert not list(out.glob("checkpoint*"))
     assert len(list(out.glob("tensorboard/events*"))) <= 2  # of the first process, before the kill and after
@@ -111,17 +123,17 @@ def test_a_process_that_dies_ends_all_and_the_same_command_goes_on_to_one_model(
 def test_a_comparison_and_a_search_are_trained_by_two_processes_and_written_once(tmp_path: Path) -> None:
     cohort = write_notes(tmp_path / "cohort.csv", sides=("train", "val", "test"))
     choices = ["--epochs", "2", "--set", "width=16", "--set", "tracker=none", "--device", "cpu"]
-    compared = ["-m", "medmm", "ablate", str(cohort), "--fusions", "late", "--subsets", "text", *choices]
-    run([*TWO, *compared, "--out", str(tmp_path / "two")])
-    run([sys.executable, *compared, "--out", str(tmp_path / "one")])
+    compare = ["ablate", str(cohort), "--fusions", "late", "--subsets", "text", *choices, "--out"]
+    (tmp_path / "space.yaml").write_text("learning_rate: [0.001, 0.002, 0.004]\n")
+    search = ["tune", str(cohort), "--space", str(tmp_path / "space.yaml"), "--out", str(tmp_path / "study"), *choices]
+    search += ["--sampler", "grid", "--trials"]
+    (tmp_path / "script.py").write_text(COMMANDS)
+    commands = [[*compare, str(tmp_path / "two")], [*search, "2"], [*search, "3"]]  # the last goes on
+    run([*TWO, str(tmp_path / "script.py"), json.dumps(commands)])
+    assert CliRunner().invoke(app, [*compare, str(tmp_path / "one")]).exit_code == 0
     one, two = (json.loads((tmp_path / name / "ablation.json").read_text()) for name in ("one", "two"))
     assert [row["name"] for row in two["rows"]] == [row["name"] for row in one["rows"]]
     assert two["n"] == one["n"] == 12
-
-    (tmp_path / "space.yaml").write_text("learning_rate: [0.001, 0.002, 0.004]\n")
-    search = [*TWO, "-m", "medmm", "tune", str(cohort), "--space", str(tmp_path / "space.yaml"), "--out", str(tmp_path / "study")]
-    run([*search, "--sampler", "grid", "--trials", "2", *choices])
-    run([*search, "--sampler", "grid", "--trials", "3", *choices])  # goes on
     with (tmp_path / "study" / "trials.csv").open(newline="", encoding="utf-8") as file:
         trials = list(csv.DictReader(file))
     assert [(t["state"], t["epochs"]) for t in trials] == [("complete", "2")] * 3
