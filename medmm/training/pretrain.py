@@ -140,6 +140,7 @@ def _read(
     seen = [c for c in cases if c.split in ("train", "val")]
     preprocessor = plan_preprocessing([c for c in seen if c.split == "train"], config, on_progress)
     _refuse_unread(aims, preprocessor)
+    _begun(aims, config, preprocessor)  # what fits no network is told before all studies are read
     index, samples, failures = cache_samples(seen, preprocessor, cache, on_progress)
     write_failures(out, failures)
     write_csv(out / "split.csv", ["study_id", "patient_id", "split"],
@@ -162,12 +163,7 @@ def _fit(
     if len(sides["train"]) < MIN_TRAIN or not len(sides["val"]):
         msg = f"Expected at least {MIN_TRAIN} readable training studies and one held out; got {len(sides['train'])} and "
         raise CohortError(msg + f"{len(sides['val'])}. Add cases.")
-    torch.manual_seed(config.seed)
-    network = built(PretrainedNetwork, _network_config(aims, config, preprocessor))
-    for name in network.config.sides:
-        if (source := config.source(name)) is not None:
-            own_encoder(network.encoders[name]).load_pretrained(source)
-    network.to(device)
+    network = _begun(aims, config, preprocessor).to(device)
     unlabelled = _Unlabelled(network, preprocessor, sides["train"], aims, config)
     trainer = Trainer(network, unlabelled, config, network.encoders)
     with tracked(config.tracker, out) as log:
@@ -176,6 +172,16 @@ def _fit(
             dict, log=log, on_progress=lambda done: on_progress("pretraining", done, config.epochs),
         )  # fmt: skip
     return network.eval(), progress
+
+
+def _begun(aims: Aims, config: TrainConfig, preprocessor: Preprocessor) -> PretrainedNetwork:
+    """The network with the weights that pretraining begins with."""
+    torch.manual_seed(config.seed)
+    network = built(PretrainedNetwork, _network_config(aims, config, preprocessor))
+    for name in network.config.sides:
+        if (source := config.source(name)) is not None:
+            own_encoder(network.encoders[name]).load_pretrained(source)
+    return network
 
 
 def _network_config(aims: Aims, config: TrainConfig, preprocessor: Preprocessor) -> PretrainedConfig:

@@ -198,6 +198,7 @@ class _Run:
         self.tasks = plan_tasks(self.config.tasks, [c.columns for c in plan_from])
         if self.pretrained is not None:
             preprocessor = self.pretrained.reading(preprocessor)
+        self._begun(preprocessor)  # what fits no network is told before all studies are read
         index, samples, unread = cache_samples(cases, preprocessor, self.cache, self.on_progress)
         failures = [*refused, *unread]
         write_failures(self.out, failures)
@@ -235,13 +236,7 @@ class _Run:
     def _fit(
         self, suffix: str, preprocessor: Preprocessor, train_set: Examples, val_set: Examples | None
     ) -> tuple[MultimodalClassifier, int]:
-        torch.manual_seed(self.config.seed)
-        model = built(MultimodalClassifier, self._model_config(preprocessor)).to(self.device)
-        for name in model.config.modalities:
-            if (source := self.config.source(name)) is not None:
-                model.own_encoder(name).load_pretrained(source)
-        if self.pretrained is not None:
-            self.pretrained.start(model)
+        model = self._begun(preprocessor).to(self.device)
         with tracked(self.config.tracker, self.out, suffix) as tracker:
 
             def log(epoch: int, values: dict[str, float]) -> None:
@@ -253,6 +248,17 @@ class _Run:
                 log=log, on_progress=lambda what, done, n: self.on_progress(what + suffix.replace("-", " "), done, n),
             )  # fmt: skip
         return model.eval(), progress.best_epoch
+
+    def _begun(self, preprocessor: Preprocessor) -> MultimodalClassifier:
+        """The network with the weights that training begins with."""
+        torch.manual_seed(self.config.seed)
+        model = built(MultimodalClassifier, self._model_config(preprocessor))
+        for name in model.config.modalities:
+            if (source := self.config.source(name)) is not None:
+                model.own_encoder(name).load_pretrained(source)
+        if self.pretrained is not None:
+            self.pretrained.start(model)
+        return model
 
     def _model_config(self, preprocessor: Preprocessor) -> ModelConfig:
         c = self.config

@@ -135,7 +135,8 @@ def test_several_images_of_one_study_are_all_read_in_any_order(imaged_rows: Any,
     assert "W_EXTRA_IMAGES" in [n.code for n in four.notices]
 
 
-def test_a_pretrained_speech_encoder_is_what_training_begins_with(cohort: Path, tmp_path: Path) -> None:
+def listening(folder: Path) -> TrainConfig:
+    """Choices for recordings, with a tiny Whisper of two seconds whose weights are written to a folder."""
     from transformers import AutoConfig, AutoModel
 
     kind = {
@@ -143,16 +144,38 @@ def test_a_pretrained_speech_encoder_is_what_training_begins_with(cohort: Path, 
         "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_source_positions": 100, "vocab_size": 60, "pad_token_id": 0,
         "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1,
     }  # fmt: skip
-    AutoModel.from_config(AutoConfig.for_model("whisper", **kind)).save_pretrained(tmp_path / "whisper")
-    source = replace(CONFIG, modalities=("audio",), audio_encoder="huggingface_mel", encoder_options={}, audio_seconds=2.0,
-                     audio_source=str(tmp_path / "whisper"), pretrained_rate=1e-9, weight_decay=0.0)  # fmt: skip
-    train(cohort, tmp_path / "m", source, device="cpu")
+    AutoModel.from_config(AutoConfig.for_model("whisper", **kind)).save_pretrained(folder)
+    return replace(CONFIG, modalities=("audio",), audio_encoder="huggingface_mel", encoder_options={}, audio_seconds=2.0,
+                   audio_source=str(folder), pretrained_rate=1e-9, weight_decay=0.0)  # fmt: skip
+
+
+def test_a_pretrained_speech_encoder_is_what_training_begins_with(cohort: Path, tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    train(cohort, tmp_path / "m", listening(tmp_path / "whisper"), device="cpu")
     trained: Any = Predictor.load(tmp_path / "m", "cpu").folder.model.own_encoder("audio")
     before = AutoModel.from_pretrained(tmp_path / "whisper").get_encoder().state_dict()
     for name, tensor in trained.net.state_dict().items():  # a rate of nothing leaves what was loaded
         np.testing.assert_allclose(tensor.numpy(), before[name].numpy(), atol=1e-5)
-    with pytest.raises(TaskError, match="audio_source"):
-        train(cohort, tmp_path / "n", replace(source, audio_source=str(tmp_path / "nowhere")), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"audio_source": "nowhere"}, "audio_source"),
+        ({"audio_seconds": 2.5}, r"at most 2 s; got 80 and 2\.5 s"),
+        ({"audio_encoder": "huggingface_waveform"}, "Try huggingface_mel"),
+        ({}, "in safetensors; it could not be read"),  # its weights are gone
+    ],
+)
+def test_a_speech_encoder_that_does_not_fit_is_refused_before_any_study_is_read(
+    change: dict[str, Any], told: str, cohort: Path, tmp_path: Path
+) -> None:
+    config, begun = listening(tmp_path / "whisper"), list[str]()
+    (tmp_path / "whisper" / "model.safetensors").unlink()
+    with pytest.raises(TaskError, match=told):
+        train(cohort, tmp_path / "m", replace(config, **change), device="cpu", on_progress=lambda what, *_: begun.append(what))
+    assert not begun
 
 
 def test_training_can_judge_on_the_mean_over_the_subsets(cohort: Path, tmp_path: Path) -> None:
