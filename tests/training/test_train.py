@@ -215,7 +215,9 @@ def test_a_fusion_layer_is_built_with_its_options_in_training_and_when_the_model
 ) -> None:
     cohort, options = write_cohort(tmp_path, imaged_rows(40)), {"lowrank": {"rank": 3}, "transformer": {"depth": 2}}
     config = replace(MIXED, epochs=1, fusion="lowrank", fusion_options=options)
-    model = load_model_folder(train(cohort, tmp_path / "run", config, labels=LABELS).folder, torch.device("cpu")).model
+    with pytest.warns(IdleWarning, match=r"fusion_options\.transformer\.depth without fusion=transformer"):
+        out = train(cohort, tmp_path / "run", config, labels=LABELS).folder
+    model = load_model_folder(out, torch.device("cpu")).model
     assert model.config.fusion_options == {"rank": 3}
     assert len(model.fusion.ranks) == 3
     with pytest.raises(TaskError, match=r"a fusion and options that fit.*divisible"):
