@@ -140,7 +140,7 @@ def _compared(large: Predictor, small: Predictor, cases: Sequence[Case], on_prog
 
 
 def _samples(opened: ModelFolder, cases: Sequence[Case], on_progress: OnProgress) -> Iterator[Sample]:
-    with closing(read_ahead(cases)) as studies:
+    with closing(read_ahead([case.reading(opened.preprocessor.modalities) for case in cases])) as studies:
         for done, (_, study) in enumerate(studies):
             on_progress("comparing", done + 1, len(cases))
             try:

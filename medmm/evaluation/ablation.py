@@ -185,7 +185,7 @@ class _Bench:
         if self.plan.folds is not None:
             return from_file(model / "predictions.csv", self.cohort.labels, self.cohort.kind)
         run = model.with_name(f"{model.name}-run")
-        run_evaluation(self.target, model, run, device=self.device)
+        run_evaluation(self.target, model, run, device=self.device, cache=self.out / "cache")
         return from_store(run)
 
     def cell(self, row: _Row, seed: int) -> Path:

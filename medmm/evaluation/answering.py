@@ -17,6 +17,7 @@ from medmm.sources.cohort import Case
 from medmm.sources.opener import Opener
 from medmm.store import FULL_ARM, Record
 from medmm.study import Study
+from medmm.training.prepared import Prepared
 from medmm.transforms.perturb import ATTACKS, Perturbation
 from medmm.types import pattern_name
 
@@ -29,15 +30,17 @@ class Item:
         position: Row of the cohort.
         case: What to read.
         attempt: Which try this is, 1 for the first.
+        prepared: Where its images and recording are kept, when they are.
     """
 
     position: int
     case: Case
     attempt: int = 1
+    prepared: Prepared | None = None
 
     def open(self, opener: Opener) -> Study:
-        """Read the study."""
-        return self.case.open(opener)
+        """Read the study, or what is not kept of it."""
+        return (self.prepared or self.case).open(opener)
 
 
 class Answering:
@@ -63,9 +66,9 @@ class Answering:
         base = self._base(item)
         if isinstance(study, MedmmError):
             return [replace(base, code=study.code, message=study.message, stage="read")]
-        base = replace(base, image_sha256=study.volumes[0].sha256() if study.volumes else "")
+        base = replace(base, image_sha256=_digest(study, item.prepared))
         try:
-            return self._answers(study, base)
+            return self._answers(study, base, item.prepared)
         except MedmmError as error:
             return [replace(base, code=error.code, message=error.message, stage="predict")]
         except Exception as error:  # one odd study must not end a batch
@@ -80,9 +83,9 @@ class Answering:
             columns=case.columns,
         )  # fmt: skip
 
-    def _answers(self, study: Study, base: Record) -> list[Record]:
+    def _answers(self, study: Study, base: Record, prepared: Prepared | None) -> list[Record]:
         start = time.perf_counter()
-        sample, _ = self._predictor.folder.preprocessor.prepare(study)
+        sample = prepared.whole(prepared.keep(study)) if prepared else self._predictor.folder.preprocessor.prepare(study)[0]
         arms = self._predictor.arms_of(sample, self._predictor.folder.model.patterns)
         further = task_cells(self._predictor.further(sample))
         base = replace(base, seconds=time.perf_counter() - start)
@@ -103,6 +106,13 @@ class Answering:
 
     def _arm(self, pattern: str) -> str:
         return FULL_ARM if pattern == self._full else pattern
+
+
+def _digest(study: Study, prepared: Prepared | None) -> str:
+    """Of the image that was read, or that is kept; empty without one."""
+    if study.volumes:
+        return study.volumes[0].sha256()
+    return prepared.image_sha256() if prepared else ""
 
 
 def _row(base: Record, arm: str, pattern: str, answer: Answer) -> Record:

@@ -7,14 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medmm.errors import BudgetError, NoImageError, WorkerError
 from medmm.evaluation.about import Status
 from medmm.evaluation.answering import Answering, Item
 from medmm.settings import Limits
-from medmm.sources.cohort import Case
 from medmm.sources.jail import read_ahead
 from medmm.store import FULL_ARM, Record, RunStore
 from medmm.types import OnProgress
@@ -30,7 +29,7 @@ class Batch:
     Attributes:
         store: Where rows are kept.
         answering: Makes them.
-        cases: (position, case) of all studies of the run.
+        items: All studies of the run.
         codes: Reason of each study that is done, empty where it has answers.
         resumed: Studies found done.
         retried: Studies tried again.
@@ -39,7 +38,7 @@ class Batch:
 
     store: RunStore
     answering: Answering
-    cases: Sequence[tuple[int, Case]]
+    items: Sequence[Item]
     codes: dict[str, str] = field(default_factory=dict)
     resumed: int = 0
     retried: int = 0
@@ -57,7 +56,7 @@ class Batch:
             on_progress: Told before the first and after each study.
         """
         todo = self._todo({r.sample_id: r for r in self.store.records() if r.arm == FULL_ARM}, retry=retry)
-        on_progress("predicting", len(self.codes), len(self.cases))
+        on_progress("predicting", len(self.codes), len(self.items))
         with closing(read_ahead(todo, limits=limits)) as opened:
             clock = time.perf_counter()
             for item, study in opened:
@@ -70,7 +69,7 @@ class Batch:
                 self.store.add(rows, again=item.attempt > 1)
                 self.codes[item.case.study_id] = rows[0].code
                 self.waiting, self.working = self.waiting + came - clock, self.working + time.perf_counter() - came
-                on_progress("predicting", len(self.codes), len(self.cases))
+                on_progress("predicting", len(self.codes), len(self.items))
                 clock = time.perf_counter()
         return "failed" if self.failed > most else "finished"
 
@@ -82,7 +81,7 @@ class Batch:
     def counts(self) -> dict[str, Any]:
         """Where every study of the run is, JSON ready."""
         reasons = Counter(code for code in self.codes.values() if code)
-        return {"total": len(self.cases), "done": len(self.codes), "failed": self.failed, "failures": dict(sorted(reasons.items()))}
+        return {"total": len(self.items), "done": len(self.codes), "failed": self.failed, "failures": dict(sorted(reasons.items()))}
 
     def timing(self) -> dict[str, float]:
         """Of this start, JSON ready."""
@@ -94,13 +93,13 @@ class Batch:
     def _todo(self, found: dict[str, Record], *, retry: bool) -> list[Item]:
         """What is left; what is tried again keeps its old row until it has a new one."""
         todo = []
-        for position, case in self.cases:
-            row = found.get(case.study_id)
+        for item in self.items:
+            row = found.get(item.case.study_id)
             if row is None:
-                todo.append(Item(position, case))
+                todo.append(item)
             elif retry and row.code in RETRYABLE:
-                todo.append(Item(position, case, row.attempts + 1))
+                todo.append(replace(item, attempt=row.attempts + 1))
             else:
-                self.codes[case.study_id] = row.code
+                self.codes[item.case.study_id] = row.code
         self.resumed, self.retried = len(self.codes), sum(item.attempt > 1 for item in todo)
         return todo

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -55,8 +54,7 @@ def embed_cases(
     kept: list[Case] = []
     rows: dict[Modality, list[FloatArray]] = {name: [] for name in modalities}
     failed = 0
-    unread: dict[str, Any] = {"audio": None} | ({} if "image" in modalities else {"images": (), "series": (), "repair": ()})
-    with closing(read_ahead([replace(case, **unread) for case in cases])) as opened:
+    with closing(read_ahead([case.reading(modalities) for case in cases])) as opened:
         for done, (case, (_, study)) in enumerate(zip(cases, opened, strict=True)):
             on_progress("reading studies", done + 1, len(cases))
             try:

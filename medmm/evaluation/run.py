@@ -14,17 +14,18 @@ import medmm
 from medmm.disk import sole_user
 from medmm.errors import TaskError
 from medmm.evaluation.about import Status, end_session, start_session, versions
-from medmm.evaluation.answering import Answering
+from medmm.evaluation.answering import Answering, Item
 from medmm.evaluation.batch import Batch
 from medmm.evaluation.cases import choose_cases, write_partition
 from medmm.evaluation.predictions import export, from_store
 from medmm.evaluation.task import Task, find_cohort, read_task
 from medmm.inference import Predictor
 from medmm.settings import LIMITS, Limits
-from medmm.sources.cohort import read_cohort
+from medmm.sources.cohort import Case, read_cohort
 from medmm.store import RunStore
 from medmm.study import Category, Quantity
 from medmm.tasks import FurtherTask
+from medmm.training.prepared import Prepared, prepared_in
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.perturb import Perturbation
 from medmm.types import OnProgress
@@ -60,6 +61,7 @@ def run_evaluation(
     max_failures: float | None = None,
     retry: bool = False,
     perturbations: Sequence[Perturbation] = (),
+    cache: Path | None = None,
     limits: Limits = LIMITS,
     stop: threading.Event | None = None,
     on_progress: OnProgress = lambda *_: None,
@@ -81,6 +83,8 @@ def run_evaluation(
         max_failures: Stop when more studies than this failed; below 1 it is a share of all cases.
         retry: Try again the studies that failed for a reason in `batch.RETRYABLE`; all others keep their rows.
         perturbations: Worse versions of each study to predict too.
+        cache: Folder for prepared images that several runs share and nobody removes; not used with perturbations, which
+            are of the images themselves.
         limits: Time and memory for reading one study.
         stop: Set it to stop after the study at hand.
         on_progress: Told after each case.
@@ -99,7 +103,8 @@ def run_evaluation(
         msg = f"Expected the labels the model predicts, {', '.join(config.labels)}; the task has {', '.join(cohort.labels)}."
         raise TaskError(msg)
     split = split or task.split
-    cases = choose_cases(cohort, model, split)[:limit]
+    chosen = choose_cases(cohort, model, split)[:limit]
+    items = _items(chosen, predictor.folder.preprocessor, None if perturbations else cache)
     fingerprint = {
         "model": predictor.folder.digest, "cohort": cohort.digest, "task": task.digest, "split": split, "limit": str(limit),
         "device": predictor.folder.model.device.type, "precision": "float32",
@@ -108,15 +113,15 @@ def run_evaluation(
     }  # fmt: skip
     with sole_user(out), RunStore(out, fingerprint) as store:
         answering = Answering(predictor, split, perturbations)
-        batch = Batch(store, answering, cases)
+        batch = Batch(store, answering, items)
         session = start_session(out, _about(task, predictor, answering))
         write_partition(model, split, out)
-        most = _tolerated(max_failures, len(cases))
+        most = _tolerated(max_failures, len(items))
         status = batch.predict(retry=retry, most=most, limits=limits, stop=stop, on_progress=on_progress)
         end_session(out, session, status, batch.counts(), batch.timing())
     if status == "finished":
         export(from_store(out), out / "predictions.csv")
-    return RunSummary(status, len(cases), len(batch.codes), batch.failed, batch.resumed)
+    return RunSummary(status, len(items), len(batch.codes), batch.failed, batch.resumed)
 
 
 def resolve(target: Path) -> tuple[Task, Path]:
@@ -125,6 +130,13 @@ def resolve(target: Path) -> tuple[Task, Path]:
         task = read_task(target)
         return task, find_cohort(task, target)
     return Task(name="cohort"), target  # never the folder's name: it may be a patient's
+
+
+def _items(chosen: Sequence[tuple[int, Case]], preprocessor: Preprocessor, cache: Path | None) -> list[Item]:
+    """What is read of each (position, case): what the model reads, and of images only what is not kept in a cache."""
+    cases = [case.reading(preprocessor.modalities) for _, case in chosen]
+    prepared: Sequence[Prepared | None] = [None] * len(cases) if cache is None else prepared_in(cache, cases, preprocessor)
+    return [Item(position, case, prepared=p) for (position, _), case, p in zip(chosen, cases, prepared, strict=True)]
 
 
 def _fields(preprocessor: Preprocessor, task: Task) -> tuple[Quantity | Category, ...]:

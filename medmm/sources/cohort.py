@@ -12,6 +12,7 @@ may name some of them as tabular values.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from medmm.sources.opener import Opener, open_study
 from medmm.sources.text import make_note, read_note
 from medmm.study import Category, Note, Quantity, Study, Values
 from medmm.table import Row, read_rows
-from medmm.types import FloatArray, Kind
+from medmm.types import FloatArray, Kind, Modality
 
 SPLITS = ("train", "val", "test")
 _SPLIT_NAMES = {"train": "train", "fit": "train", "val": "val", "valid": "val", "validation": "val", "tune": "val",
@@ -82,6 +83,11 @@ class Case:
         for image, another in zip(others, names, strict=True):
             study = study.with_images(opener(image, series=another, repair=self.repair))
         return replace(study, values=self.read_values())
+
+    def reading(self, modalities: Collection[Modality]) -> Case:
+        """Without the images and the recording that are not among what is read: they take time, and must not fail the rest."""
+        case = self if "image" in modalities else replace(self, images=(), series=(), repair=())
+        return case if "audio" in modalities else replace(case, audio=None)
 
     def read_note(self) -> Note | None:
         """The note alone.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,18 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from medmm.disk import replace_bytes
 from medmm.encoders import ENCODERS
 from medmm.encoders.text import read_pretrained
 from medmm.errors import CohortError, MedmmError, ValuesError
 from medmm.geometry import Grid
 from medmm.sources.cohort import Case
 from medmm.sources.jail import read_ahead
-from medmm.sources.opener import Opener
 from medmm.study import Study
 from medmm.training.config import TrainConfig
+from medmm.training.prepared import Prepared, prepared_in
 from medmm.transforms.audio import AudioRecipe
-from medmm.transforms.batch import Preprocessor, Sample, Tensors
+from medmm.transforms.batch import Preprocessor, Sample
 from medmm.transforms.columns import plan_table
 from medmm.transforms.text import NoteTokenizer
 from medmm.transforms.volume import VolumeRecipe, plan_recipe
@@ -30,7 +28,6 @@ from medmm.types import Modality, OnProgress, Unit
 
 _PLANNED_FROM = 48  # studies looked at to choose shape and spacing
 _VOCABULARY = 4000
-_HEAVY: tuple[Modality, ...] = ("image", "audio")  # too large to hold in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +80,22 @@ class CachedSamples(Sequence[Sample]):
     """Samples whose images and recordings lie in a cache folder and are read when asked for.
 
     Args:
-        samples: The rest of each sample and the file of its images and recording.
+        samples: Where they lie, and the rest of each sample.
     """
 
-    def __init__(self, samples: list[tuple[Path | None, Sample]]) -> None:
+    def __init__(self, samples: list[tuple[Prepared, Sample]]) -> None:
         self._samples = samples
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
-        file, sample = self._samples[index]
-        return sample if file is None else replace(sample, inputs={**_load(file), **sample.inputs})
+        prepared, sample = self._samples[index]
+        return prepared.whole(sample)
 
     def image_sha256(self, index: int) -> str:
         """Digest of the image a sample was made from, empty without one."""
-        file, _ = self._samples[index]
-        digest = None if file is None else file.with_suffix(".sha256")
-        return digest.read_text(encoding="ascii") if digest is not None and digest.exists() else ""
+        return self._samples[index][0].image_sha256()
 
     def take(self, rows: Sequence[int]) -> CachedSamples:
         """A subset in the given order."""
@@ -121,84 +116,22 @@ def cache_samples(
     Returns:
         Index into `cases` of each usable one, its samples, and the failures.
     """
-    folder = cache / _name_of(preprocessor, cases)
-    folder.mkdir(parents=True, exist_ok=True)
     fields = () if preprocessor.tabular is None else preprocessor.tabular.fields
-    jobs = [_Job(replace(case, fields=fields), folder / f"{_contents_of(case)}.safetensors", preprocessor) for case in cases]
+    jobs = prepared_in(cache, [replace(case, fields=fields) for case in cases], preprocessor)
     kept: list[int] = []
-    samples: list[tuple[Path | None, Sample]] = []
+    samples: list[tuple[Prepared, Sample]] = []
     failures: list[Failure] = []
     with closing(read_ahead(jobs)) as opened:
         for index, (job, study) in enumerate(opened):
             try:
-                samples.append(_keep(job, study, preprocessor))
+                if isinstance(study, MedmmError):
+                    raise study
+                samples.append((job, job.keep(study)))
                 kept.append(index)
             except MedmmError as error:
                 failures.append(Failure(job.case.study_id, error.code, error.message))
             on_progress("reading studies", index + 1, len(cases))
     return kept, CachedSamples(samples), failures
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A case, and the place of its images and recording in the cache."""
-
-    case: Case
-    file: Path
-    preprocessor: Preprocessor
-
-    def open(self, opener: Opener) -> Study:
-        readers, case = self.preprocessor.readers, self.case
-        read = case if "image" in readers else replace(case, images=(), series=(), repair=())
-        read = read if "audio" in readers else replace(read, audio=None)
-        if (read.images or read.audio) and not self.file.exists():
-            return read.open(opener)
-        return Study(note=case.read_note(), values=case.read_values())
-
-
-def _name_of(preprocessor: Preprocessor, cases: Sequence[Case]) -> str:
-    """Of the folder of these cases prepared like this."""
-    prepared = f"{preprocessor.image} {preprocessor.audio} {[c.study_id for c in cases]}"
-    return hashlib.sha256(prepared.encode()).hexdigest()[:16]
-
-
-def _contents_of(case: Case) -> str:
-    """Name of what is kept of a case: cases with the same images and recording share it."""
-    return hashlib.sha256(repr((case.images, case.series, case.repair, case.audio)).encode()).hexdigest()
-
-
-def _keep(job: _Job, study: Study | MedmmError, preprocessor: Preprocessor) -> tuple[Path | None, Sample]:
-    if isinstance(study, MedmmError):
-        raise study
-    known = job.file.exists()
-    nothing_else = known and not study.modalities & preprocessor.modalities
-    sample = Sample({}) if nothing_else else preprocessor.prepare(study)[0]
-    heavy = {name: tensors for name, tensors in sample.inputs.items() if name in _HEAVY}
-    if heavy and not known:
-        if study.volumes and "image" in heavy:
-            replace_bytes(job.file.with_suffix(".sha256"), study.volumes[0].sha256().encode())
-        _store(job.file, heavy)
-    light = {name: tensors for name, tensors in sample.inputs.items() if name not in _HEAVY}
-    return job.file if known or heavy else None, replace(sample, inputs=light)
-
-
-def _store(file: Path, inputs: dict[Modality, Tensors]) -> None:
-    from safetensors.torch import save_file
-
-    partial = file.with_suffix(".partial")
-    save_file({f"{name}.{i}": t.contiguous() for name, tensors in inputs.items() for i, t in enumerate(tensors)}, partial)
-    partial.replace(file)
-
-
-def _load(file: Path) -> dict[Modality, Tensors]:
-    from safetensors.torch import load_file
-
-    stored = load_file(file)
-    found: dict[Modality, Tensors] = {}
-    for name in _HEAVY:
-        if keys := sorted(key for key in stored if key.startswith(f"{name}.")):
-            found[name] = tuple(stored[key] for key in keys)
-    return found
 
 
 def _plan_volume(cases: Sequence[Case], config: TrainConfig, on_progress: OnProgress) -> VolumeRecipe | None:

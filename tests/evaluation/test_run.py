@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from medmm.evaluation.files import score_to_folder
 from medmm.evaluation.predictions import from_file, from_store
 from medmm.evaluation.run import run_evaluation
 from medmm.store import FILE
+from medmm.table import write_csv
 
 BEFORE_THE_KILL = 4
 
@@ -125,6 +127,33 @@ def cohort(phantom, tmp_path):
         return path
 
     return build
+
+
+def test_an_image_that_the_model_does_not_read_is_not_opened_and_cannot_fail_its_note(notes_cohort, notes_model, tmp_path) -> None:
+    plain = notes_cohort(tmp_path / "plain", n=6, seed=1)
+    rows = read(plain)
+    (tmp_path / "imaged").mkdir()
+    (tmp_path / "imaged" / "broken.nii.gz").write_bytes(b"no image")
+    imaged = tmp_path / "imaged" / "cohort.csv"
+    write_csv(imaged, list(rows[0]), [row | {"image": "broken.nii.gz"} for row in rows])
+    for cohort in (plain, imaged):
+        assert run_evaluation(cohort, notes_model, cohort.parent / "run").failed == 0
+    found = [from_store(cohort.parent / "run").records for cohort in (plain, imaged)]
+    assert [r.probability for r in found[0]] == [r.probability for r in found[1]]
+
+
+def test_images_kept_by_an_earlier_run_are_not_read_again_and_answer_alike(cohort, tiny_model, tmp_path) -> None:
+    path, cache = cohort(lambda row: row["split"] == "test"), tmp_path / "cache"
+    (tmp_path / "images").symlink_to(Path(read(path)[0]["image"]).parent)
+    moved = [row | {"image": f"images/{Path(row['image']).name}"} for row in read(path)]
+    write_csv(path, list(moved[0]), moved)
+    once = [run_evaluation(path, tiny_model, tmp_path / name, cache=kept) for name, kept in (("plain", None), ("kept", cache))]
+    (tmp_path / "images").unlink()
+    again = run_evaluation(path, tiny_model, tmp_path / "again", cache=cache)
+    assert [summary.failed for summary in (*once, again)] == [0, 0, 0]
+    plain, kept, later = (from_store(tmp_path / name).records for name in ("plain", "kept", "again"))
+    assert [(r.arm, r.probability, r.image_sha256) for r in later] == [(r.arm, r.probability, r.image_sha256) for r in plain]
+    assert [(r.arm, r.probability, r.image_sha256) for r in kept] == [(r.arm, r.probability, r.image_sha256) for r in plain]
 
 
 def test_a_study_that_cannot_be_read_is_a_row_with_its_reason(cohort, tiny_model, tmp_path) -> None:
