@@ -76,7 +76,7 @@ _OF_LABELS = (
     "fusion", "fusion_options", "believable", "tasks", "task_weights", "judge", "judge_on", "smoothing", "loss_parts", "loss",
     "focal_gamma", "adjustment", "class_weights", "effective_beta", "vote", "modality_dropout", "mixup", "adversarial",
 )  # fmt: skip
-_OF_SEVERAL = ("fusion", "fusion_options", "vote", "modality_dropout", "judge_on", "loss_parts.fused")
+_OF_SEVERAL = ("vote", "modality_dropout", "judge_on", "loss_parts.fused")
 _OF_EACH = ("encoder_options", "frozen", "unfreeze", "peft", "layer_decay", "loss_parts", "augmentation", "gradient_checkpointing")
 _OF_ONE: dict[Modality, tuple[str, ...]] = {
     "image": ("image_encoder", "image_source", "images", "voxels", "adversarial.image"),
@@ -177,6 +177,7 @@ def _occasions(configs: Sequence[TrainConfig], use: Use) -> list[Need]:
     return [
         *(_of_reading(name, use) for name in MODALITIES),
         Need(_OF_SEVERAL, "several modalities to read", lambda c: len(use.reads(c)) > 1),
+        Need(("fusion", "fusion_options"), "several modalities or tasks", lambda c: len(use.reads(c)) > 1 or bool(c.tasks)),
         *map(_of_fusion, sorted({name for config in configs for name in config.fusion_options})),
         *_SWITCHES,
         Need(_OF_LABELS, "labels to learn from", lambda _: use.learns_from != "nothing"),

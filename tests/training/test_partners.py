@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 from medmm.cli import app
 from medmm.errors import TaskError
 from medmm.evaluation.ablation import Plan, ablate
+from medmm.sources.cohort import read_cohort
 from medmm.training import TrainConfig, train
 from medmm.training.config import config_from, read_config
 from medmm.training.grid import choices
-from medmm.training.partners import IdleWarning, refuse_idle, without_idle
+from medmm.training.partners import IdleWarning, Use, refuse_idle, warn_of_idle, without_idle
 from medmm.training.pretrain import Aims, pretrain
 from medmm.training.search import Search, search
 from medmm.training.search_space import Choices
@@ -156,7 +157,7 @@ def test_what_finds_nothing_to_act_on_is_told_once(cohort: Path, tmp_path: Path)
 def test_folds_and_a_lone_modality_leave_some_choices_without_effect(cohort: Path, tmp_path: Path) -> None:
     idle = ['modalities=["text"]', "fusion=gated", "patience=3", "judge=loss", "nested=false"]
     told = told_in(lambda: train(cohort, tmp_path / "run", config_from({}, [*SMALL, *idle]), labels=LABELS, folds=2))
-    assert "fusion without several modalities to read" in told
+    assert "fusion without several modalities or tasks" in told
     assert "judge and patience without validation cases" in told
     assert "nested" not in told
 
@@ -173,6 +174,14 @@ def test_leaving_out_sections_is_told_to_do_nothing_where_notes_have_no_headings
     with warnings.catch_warnings():
         warnings.simplefilter("error", IdleWarning)
         train(write_cohort(tmp_path, rows), tmp_path / "divided", config, labels=LABELS)
+
+
+def test_a_fusion_of_one_modality_is_heard_by_further_tasks(weights_of: Any, cohort: Path) -> None:
+    alone = ('modalities=["text"]', TASK)
+    assert not same(weights_of(*alone), weights_of(*alone, "fusion=late"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", IdleWarning)
+        warn_of_idle([config_from({}, [*SMALL, *alone, "fusion=late"])], Use(read_cohort(cohort).cases))
 
 
 def test_choices_switched_off_are_told_and_do_nothing(weights_of: Any, cohort: Path, tmp_path: Path) -> None:
