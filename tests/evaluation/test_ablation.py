@@ -125,7 +125,7 @@ def test_four_forms_of_one_result_are_written(compared: tuple[Path, Ablation]) -
 
 
 def test_with_folds_every_case_is_answered_by_a_model_that_did_not_see_it(phantom: Path, tmp_path: Path) -> None:
-    plan = Plan(fusions=("concat",), subsets=(TEXT,), seeds=(0,), config=TINY, folds=3)
+    plan = Plan(fusions=("concat",), subsets=(TEXT,), seeds=(0,), config=replace(TINY, voxels=TrainConfig().voxels), folds=3)
     found = ablate(phantom / "cohort.csv", tmp_path, plan)
     assert found.split == "out-of-fold"
     with (tmp_path / "cells" / "text-0" / "predictions.csv").open(encoding="utf-8") as file:

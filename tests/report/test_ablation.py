@@ -188,7 +188,7 @@ def test_the_document_quotes_what_was_heard_in_dictated_notes() -> None:
 
 
 def lowest_ways(name: str) -> tuple[float, dict[str, float], float]:
-    """Of a comparison: the least way of the layers that can interact, that of each sum, and the least with one modality withheld."""
+    """The least way of the layers that can interact, that of each sum, and the least with one modality withheld."""
     fused = [row for row in rows_of(name).values() if row.fusion]
     limits = {name: LAW.limits(frozenset({name}))["auroc"] for name in ("image", "text")}
     whole = {str(row.fusion): round(way(row.metrics["auroc"], limit_of(str(row.fusion))), 2) for row in fused}

@@ -121,7 +121,7 @@ def test_several_images_of_one_study_are_all_read_in_any_order(imaged_rows: Any,
     files = [row["image"] for row in rows]
     for row, file, other in zip(rows, files, files[2:] + files[:2], strict=True):
         row["image"] = f"{file}|{other}"
-    config = replace(CONFIG, modalities=("image",), tabular=())
+    config = replace(CONFIG, modalities=("image",), tabular=(), units={})
     train(path := write_cohort(tmp_path, rows), tmp_path / "m", config, device="cpu")
     predictor = Predictor.load(tmp_path / "m", "cpu")
     study = read_cohort(path).cases[0].open()
