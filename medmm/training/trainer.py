@@ -192,6 +192,7 @@ class Trainer(Generic[M]):
     def _step(self, chosen: list[int]) -> float:
         self.optimizer.zero_grad()
         mine = self.together.share(chosen)
+        self.scaler.scale(torch.zeros((), device=self.device))  # it begins without a share too
         size = -(-len(mine) // self.config.accumulate) or 1
         parts = [mine[start : start + size] for start in range(0, len(mine), size)]
         value = sum(self._backward(part, len(part) / len(mine)) for part in parts)

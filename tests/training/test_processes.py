@@ -42,7 +42,8 @@ model = nn.Module()
 model.used, model.unused = nn.Linear(5, 1), nn.Linear(5, 1)
 before = model.unused.weight.detach().clone()
 objective = Regression(model)
-trainer = Trainer(model, objective, TrainConfig(epochs=int(sys.argv[2]), batch_size=9, learning_rate=0.5))
+choices = {"epochs": int(sys.argv[2]), "batch_size": 9, "learning_rate": 0.5} | json.loads(sys.argv[3])
+trainer = Trainer(model, objective, TrainConfig(**choices))
 out = trainer.together.folder(Path(sys.argv[1]))
 out.mkdir(parents=True, exist_ok=True)
 judge = lambda averaged: Standing(-float(objective.loss(list(range(26))).detach()), 0.0, {})
@@ -71,16 +72,23 @@ def run(command: list[str], environment: dict[str, str] = QUIET) -> None:
 def test_two_processes_have_the_loss_curve_of_one_also_after_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "one"), "6"])
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "one"), "6", "{}"])
     runpy.run_path(str(script))
-    run([*TWO, str(script), str(tmp_path / "two"), "6"])
+    run([*TWO, str(script), str(tmp_path / "two"), "6", "{}"])
     one, two = (json.loads((tmp_path / name / "curve.json").read_text()) for name in ("one", "two"))
     assert one[-1] < 0.7 * one[0]
     assert two == pytest.approx(one, rel=1e-4)
     assert json.loads((tmp_path / "two" / "unused.json").read_text()) == 0  # no decay of what no process learns
     assert json.loads((tmp_path / "two" / "patience.json").read_text()) == 24 * 3600  # while the first evaluates alone
-    run([*TWO, str(script), str(tmp_path / "two"), "6"])  # both go on from the checkpoint of the first
+    run([*TWO, str(script), str(tmp_path / "two"), "6", "{}"])  # both go on from the checkpoint of the first
     assert json.loads((tmp_path / "two" / "curve.json").read_text()) == two
+
+
+def test_a_process_without_a_share_of_a_batch_trains_in_fp16_too(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    run([*TWO, str(script), str(tmp_path / "two"), "1", json.dumps({"batch_size": 1, "precision": "fp16"})])
+    assert len(json.loads((tmp_path / "two" / "curve.json").read_text())) == 1
 
 
 def write_notes(path: Path, sides: tuple[str, ...] = ("train", "val")) -> Path:
