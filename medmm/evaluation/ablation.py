@@ -217,7 +217,8 @@ class _Bench:
         standing = Standing(resampling, metrics, endpoint_of(metrics))
         candidates = [row.name for row in runs if not row.fusion] or [row.name for row in runs]
         reference = standing.best({name: estimates[name] for name in candidates})
-        rows = [self._model_row(row, found, given[row], standing) for row, found in runs.items()]
+        timed = self._timed()
+        rows = [self._model_row(row, found, given[row], standing, timed) for row, found in runs.items()]
         rows += [AblationRow(name=name, what="baseline", metrics=standing.values(estimates[name])) for name in beside]
         baseline = standing.best({name: estimates[name] for name in beside})
         differences = standing.against(reference, [row.name for row in rows], estimates)
@@ -245,7 +246,9 @@ class _Bench:
         place = {name: i for i, name in enumerate(sorted({drawn_as(r, self.task) for r in first.rows}))}
         return Resampling.of(len(place), self.task.intervals, strata_of(first.rows, place, self.task))
 
-    def _model_row(self, row: _Row, runs: Sequence[Estimates], given: Mapping[str, Estimates], standing: Standing) -> AblationRow:
+    def _model_row(
+        self, row: _Row, runs: Sequence[Estimates], given: Mapping[str, Estimates], standing: Standing, timed: Sequence[Study]
+    ) -> AblationRow:
         predictor = Predictor.load(self.cell(row, self.plan.seeds[0]), self.device)
         spread = {m.name: float(np.std([e.points[m.name] for e in runs], ddof=1)) for m in standing.metrics} if runs[1:] else {}
         return AblationRow(
@@ -258,14 +261,18 @@ class _Bench:
             spread=spread,
             given={name: standing.values(found) for name, found in given.items()},
             parameters=sum(p.numel() for p in predictor.folder.model.parameters()),
-            milliseconds=self._milliseconds(predictor),
+            milliseconds=self._milliseconds(predictor, timed),
         )
 
-    def _milliseconds(self, predictor: Predictor) -> float | None:
-        """Median time of the network for one study."""
+    def _timed(self) -> list[Study]:
+        """Studies on which every network is timed."""
         complete = [c for c in self.cohort.cases if c.images and c.note] or list(self.cohort.cases)
         with closing(read_ahead(complete[:_TIMED])) as opened:
-            studies = [study for _, study in opened if isinstance(study, Study)]
+            return [study for _, study in opened if isinstance(study, Study)]
+
+    @staticmethod
+    def _milliseconds(predictor: Predictor, studies: Sequence[Study]) -> float | None:
+        """Median time of the network for one study."""
         readable = [s for s in studies if s.modalities & predictor.folder.preprocessor.modalities]
         times = [predictor.predict(study).seconds["network"] for study in readable]
         return 1000 * median(times) if times else None
