@@ -9,12 +9,13 @@ import typer
 
 from medmm.cli.apps import ConfigOption, DeviceOption, JsonOption, OutOption, SettingsOption, app
 from medmm.cli.choices import choices_of
-from medmm.cli.console import print_json, progress
+from medmm.cli.console import print_json, progress, spoken_once
 from medmm.errors import TaskError
 from medmm.types import MODALITIES, Modality
 
 
 @app.command()
+@spoken_once()
 def ablate(
     target: Annotated[Path, typer.Argument(help="Cohort table or task file.")],
     out: OutOption,

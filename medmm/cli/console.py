@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -46,6 +46,20 @@ def exit_if_failed(failed: int) -> None:
     if failed:
         typer.echo(f"{failed} studies failed; their reasons are in the run folder.", err=True)
         raise typer.Exit(3)
+
+
+@contextmanager
+def spoken_once() -> Iterator[None]:
+    """Of processes that train together (`RANK` is which) the first speaks, and tells by its status that samples failed.
+
+    The others are silent and end with status 0 where that is all that failed: a launcher ends the first when another ends
+    with an error, and the first may still be writing. Errors leave the block, to be said by each.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK") == "0":
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere), suppress(typer.Exit):  # noqa: PTH123
+        yield
 
 
 @contextmanager

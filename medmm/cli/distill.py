@@ -9,11 +9,12 @@ import typer
 
 from medmm.cli.apps import ConfigOption, DeviceOption, OutOption, SettingsOption, TaskOption, TrackerOption, app
 from medmm.cli.choices import choices_of
-from medmm.cli.console import exit_if_failed, progress
+from medmm.cli.console import exit_if_failed, progress, spoken_once
 from medmm.cli.study import say_trained
 
 
 @app.command()
+@spoken_once()
 def distill(
     cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
     teacher: Annotated[str, typer.Option(help="Trained model: its folder, or the name of a shipped one.")],

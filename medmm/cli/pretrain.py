@@ -9,7 +9,7 @@ import typer
 
 from medmm.cli.apps import ConfigOption, DeviceOption, OutOption, SettingsOption, TrackerOption, app
 from medmm.cli.choices import choices_of
-from medmm.cli.console import exit_if_failed, progress
+from medmm.cli.console import exit_if_failed, progress, spoken_once
 from medmm.errors import TaskError
 
 # Written out, because help must not wait for torch.
@@ -17,6 +17,7 @@ _OBJECTIVES = ("halves", "infonce", "masked_image", "masked_language", "sigmoid"
 
 
 @app.command()
+@spoken_once()
 def pretrain(
     cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet; labels are not looked at.")],
     out: OutOption,

@@ -22,7 +22,7 @@ from medmm.cli.apps import (
     app,
 )
 from medmm.cli.choices import WithChoices, choices_of
-from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress
+from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress, spoken_once
 from medmm.cli.dictation import dictated
 from medmm.errors import CohortError, InputError
 from medmm.prediction import DISCLAIMER
@@ -181,6 +181,7 @@ _FUSIONS = (
 
 
 @app.command(cls=WithChoices)
+@spoken_once()
 def train(
     cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
     out: OutOption,

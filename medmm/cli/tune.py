@@ -10,10 +10,11 @@ import typer
 
 from medmm.cli.apps import ConfigOption, DeviceOption, JsonOption, OutOption, SettingsOption, TaskOption, app
 from medmm.cli.choices import choices_of
-from medmm.cli.console import print_json, progress
+from medmm.cli.console import print_json, progress, spoken_once
 
 
 @app.command()
+@spoken_once()
 def tune(
     cohort: Annotated[Path, typer.Argument(help="Cohort table, CSV or Parquet.")],
     space: Annotated[Path, typer.Option(help="YAML: keys of TrainConfig with a list of values, or low and high (log, step).")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -17,6 +18,10 @@ from medmm.types import MODALITIES, Modality
 Layer = list[nn.Parameter]
 
 _NUMBERED = re.compile(r"^(?:.*?\.)??\w*?\d(?=\.)")  # the name up to its first part that ends in a number
+
+
+class LoneCaseWarning(UserWarning):
+    """Norms that average batches see one case at a time."""
 
 
 def layers_of(encoder: nn.Module) -> list[Layer]:
@@ -61,8 +66,24 @@ def choose_learning(encoders: nn.ModuleDict, config: TrainConfig, epoch: int) ->
 
 def keep_statistics(encoder: nn.Module) -> None:
     """An encoder whose norms average batches goes on with the averages it has; they would move although nothing learns."""
-    if any(isinstance(module, _BatchNorm) for module in encoder.modules()):
+    if _averages_batches(encoder):
         encoder.eval()
+
+
+def warn_of_lone_cases(encoders: nn.ModuleDict, config: TrainConfig, processes: int) -> None:
+    """Warn where norms of an image encoder average batches that never hold two images: they keep the averages they begin with."""
+    if "image" not in encoders or "image" in (*config.frozen, *config.peft) or config.batch_size >= 2 * processes:
+        return
+    if _averages_batches(own_encoder(encoders["image"])):
+        msg = (
+            f"Expected a batch_size of {2 * processes} or more, two cases for each process; got {config.batch_size}. The norms of "
+            "the image encoder average batches and learn nothing from single cases. Raise it, or take image_encoder=patch or vit."
+        )
+        warnings.warn(msg, LoneCaseWarning, stacklevel=2)
+
+
+def _averages_batches(encoder: nn.Module) -> bool:
+    return any(isinstance(module, _BatchNorm) for module in encoder.modules())
 
 
 def paces_of(encoders: nn.ModuleDict, config: TrainConfig) -> dict[nn.Parameter, float]:

@@ -24,7 +24,7 @@ from medmm.errors import DeviceError, NonFiniteError
 from medmm.training.adapters import Adapters
 from medmm.training.compute import compiled, recomputed, thin_in_float32
 from medmm.training.config import TrainConfig
-from medmm.training.layers import choose_learning, paces_of
+from medmm.training.layers import choose_learning, paces_of, warn_of_lone_cases
 from medmm.training.optimizer import learning_rate_at, make_optimizer
 from medmm.training.processes import Together
 
@@ -132,6 +132,7 @@ class Trainer(Generic[M]):
         Raises:
             NonFiniteError: If the loss stops being a number.
         """
+        warn_of_lone_cases(self.encoders, self.config, self.together.count)
         self.together.same_file(checkpoint)
         progress = self.resume(checkpoint)
         names, wanted = self.config.gradient_checkpointing, self.config.compile

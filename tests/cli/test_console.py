@@ -3,7 +3,11 @@ from __future__ import annotations
 import os
 import signal
 
-from medmm.cli.console import ProgressLines, stopping
+import pytest
+import typer
+
+from medmm.cli.console import ProgressLines, exit_if_failed, spoken_once, stopping
+from medmm.errors import TaskError
 
 
 def test_a_log_gets_a_line_now_and_then_with_rate_and_time_left() -> None:
@@ -46,3 +50,26 @@ def test_a_first_signal_asks_and_the_handlers_of_before_come_back(capsys) -> Non
     finally:
         signal.signal(signal.SIGTERM, before)
     assert "once more stops at once" in capsys.readouterr().err
+
+
+def test_of_several_processes_the_first_speaks_and_errors_are_heard_from_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @spoken_once()
+    def command(failed: int) -> None:
+        typer.echo("answer")
+        typer.echo("progress", err=True)
+        exit_if_failed(failed)
+
+    for world, rank in (("1", "1"), ("2", "0")):  # a rank alone says nothing
+        monkeypatch.setenv("WORLD_SIZE", world)
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(typer.Exit) as ended:
+            command(1)
+        assert ended.value.exit_code == 3
+        assert capsys.readouterr() == ("answer\n", "progress\n1 studies failed; their reasons are in the run folder.\n")
+    monkeypatch.setenv("RANK", "1")
+    command(1)  # status 0: the launcher would end the first, which may still be writing
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(TaskError), spoken_once():
+        raise TaskError("told by each")

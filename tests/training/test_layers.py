@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
 from torch import nn
 
-from medmm.encoders.image import ResNet
+from medmm.encoders.image import ResNet, ViT
 from medmm.encoders.text import HuggingFace, NumberTransformer, read_pretrained
 from medmm.encoders.volumes import OverVolumes
 from medmm.training import TrainConfig
-from medmm.training.layers import choose_learning, layers_of, paces_of
+from medmm.training.layers import LoneCaseWarning, choose_learning, layers_of, paces_of, warn_of_lone_cases
 from medmm.transforms.text import TextRecipe
 from medmm.transforms.volume import VolumeRecipe
 
@@ -98,3 +99,17 @@ def test_a_frozen_encoder_is_in_use_and_does_not_learn() -> None:
     choose_learning(encoders, TrainConfig(frozen=("image",)), 3)
     assert not encoders["image"].training
     assert not any(p.requires_grad for p in encoders.parameters())
+
+
+def test_norms_that_would_see_single_cases_are_warned_of() -> None:
+    resnet, vit = nn.ModuleDict({"image": ResNet(IMAGES)}), nn.ModuleDict({"image": ViT(IMAGES)})
+    with pytest.warns(LoneCaseWarning, match="batch_size of 10 or more, two cases for each process; got 8"):
+        warn_of_lone_cases(resnet, TrainConfig(batch_size=8), 5)
+    with pytest.warns(LoneCaseWarning):
+        warn_of_lone_cases(resnet, TrainConfig(batch_size=1), 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_lone_cases(resnet, TrainConfig(batch_size=8), 4)
+        warn_of_lone_cases(resnet, TrainConfig(batch_size=8, frozen=("image",)), 5)
+        warn_of_lone_cases(vit, TrainConfig(batch_size=8), 5)
+        warn_of_lone_cases(nn.ModuleDict(), TrainConfig(batch_size=8), 5)

@@ -64,9 +64,10 @@ TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_p
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 
-def run(command: list[str], environment: dict[str, str] = QUIET) -> None:
+def run(command: list[str], environment: dict[str, str] = QUIET) -> str:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def test_two_processes_have_the_loss_curve_of_one_also_after_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +138,8 @@ def test_a_comparison_and_a_search_are_trained_by_two_processes_and_written_once
     search += ["--sampler", "grid", "--trials"]
     (tmp_path / "script.py").write_text(COMMANDS)
     commands = [[*compare, str(tmp_path / "two")], [*search, "2"], [*search, "3"]]  # the last goes on
-    run([*TWO, str(tmp_path / "script.py"), json.dumps(commands)])
+    said = run([*TWO, str(tmp_path / "script.py"), json.dumps(commands)])
+    assert said.count("of the validation cases, on which the best was chosen") == 2  # by the first alone
     assert CliRunner().invoke(app, [*compare, str(tmp_path / "one")]).exit_code == 0
     one, two = (json.loads((tmp_path / name / "ablation.json").read_text()) for name in ("one", "two"))
     assert [row["name"] for row in two["rows"]] == [row["name"] for row in one["rows"]]
