@@ -41,10 +41,10 @@ def unexpected(error: Exception) -> str:
     return f"Unexpected {type(error).__name__}. Set MEDMM_DEBUG=1 to see where."
 
 
-def exit_if_failed(failed: int) -> None:
-    """End with status 3 if samples failed."""
+def exit_if_failed(failed: int, where: str = "run folder") -> None:
+    """End with status 3 if samples failed; their reasons are where it says."""
     if failed:
-        typer.echo(f"{failed} studies failed; their reasons are in the run folder.", err=True)
+        typer.echo(f"{failed} studies failed; their reasons are in the {where}.", err=True)
         raise typer.Exit(3)
 
 

@@ -38,7 +38,7 @@ def zeroshot(
     with progress() as on_progress:
         failed = zero_shot(table, asked, load_pretrained(model, choose_device(device)), out, split=split, on_progress=on_progress)
     typer.echo(f"Predictions written, not calibrated. {DISCLAIMER}", err=True)
-    exit_if_failed(failed)
+    exit_if_failed(failed, "predictions")
 
 
 @app.command()
@@ -67,7 +67,7 @@ def fewshot(
             split=split, on_progress=on_progress,
         )  # fmt: skip
     typer.echo(f"Predictions written, not calibrated. {DISCLAIMER}", err=True)
-    exit_if_failed(failed)
+    exit_if_failed(failed, "predictions")
 
 
 @eval_app.command("retrieval")

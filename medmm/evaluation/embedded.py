@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medmm.errors import CohortError, MedmmError
+from medmm.errors import CohortError, MedmmError, MissingModalityError
 from medmm.pretrained.folder import Pretrained
 from medmm.sources.cohort import Case
 from medmm.sources.jail import read_ahead
@@ -24,12 +24,12 @@ class Embedded:
     Attributes:
         cases: In the order of the cohort.
         vectors: (n, D) of each modality.
-        failed: Cases that could not be read.
+        failures: Cases that could not be read, or lack what was asked for, each with its reason.
     """
 
     cases: tuple[Case, ...]
     vectors: dict[Modality, FloatArray]
-    failed: int
+    failures: tuple[tuple[Case, MedmmError], ...]
 
 
 def embed_cases(
@@ -53,23 +53,22 @@ def embed_cases(
     encode = pretrained.network.embed if common else pretrained.network.features
     kept: list[Case] = []
     rows: dict[Modality, list[FloatArray]] = {name: [] for name in modalities}
-    failed = 0
+    failures: list[tuple[Case, MedmmError]] = []
     with closing(read_ahead([case.reading(modalities) for case in cases])) as opened:
         for done, (case, (_, study)) in enumerate(zip(cases, opened, strict=True)):
             on_progress("reading studies", done + 1, len(cases))
             try:
-                sample = _sample_of(study, pretrained)
-            except MedmmError:
-                failed += 1
+                sample = _sample_of(study, pretrained, modalities)
+            except MedmmError as error:
+                failures.append((case, error))
                 continue
-            if set(modalities) <= sample.modalities:
-                kept.append(case)
-                for name in modalities:
-                    rows[name].append(encode(name, [sample], pretrained.preprocessor)[0])
+            kept.append(case)
+            for name in modalities:
+                rows[name].append(encode(name, [sample], pretrained.preprocessor)[0])
     if not kept:
         msg = f"Expected studies with {' and '.join(modalities)}; none of {len(cases)} could be read. Check paths and split."
         raise CohortError(msg)
-    return Embedded(tuple(kept), {name: np.stack(vectors) for name, vectors in rows.items()}, failed)
+    return Embedded(tuple(kept), {name: np.stack(vectors) for name, vectors in rows.items()}, tuple(failures))
 
 
 def embed_texts(texts: Sequence[str], pretrained: Pretrained) -> FloatArray:
@@ -78,7 +77,11 @@ def embed_texts(texts: Sequence[str], pretrained: Pretrained) -> FloatArray:
     return pretrained.network.embed("text", samples, pretrained.preprocessor)
 
 
-def _sample_of(study: Study | MedmmError, pretrained: Pretrained) -> Sample:
+def _sample_of(study: Study | MedmmError, pretrained: Pretrained, modalities: Sequence[Modality]) -> Sample:
     if isinstance(study, MedmmError):
         raise study
-    return pretrained.preprocessor.prepare(study)[0]
+    sample = pretrained.preprocessor.prepare(study)[0]
+    if lacking := [name for name in modalities if name not in sample.modalities]:
+        msg = f"Expected a study with {' and '.join(modalities)}; it has no {' and no '.join(lacking)}."
+        raise MissingModalityError(msg)
+    return sample

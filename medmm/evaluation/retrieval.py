@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from medmm.errors import CohortError
+from medmm.errors import CohortError, MissingModalityError
 from medmm.evaluation.embedded import embed_cases
 from medmm.evaluation.transfer import measured_cases
 from medmm.metrics.intervals import patient_weights, percentile_interval
@@ -90,7 +90,7 @@ def measure_retrieval(
     """
     cases = measured_cases(table, pretrained, split)
     found = embed_cases(cases, pretrained, ("image", "text"), common=True, on_progress=on_progress)
-    n = len(found.cases)
+    n, unread = len(found.cases), sum(not isinstance(error, MissingModalityError) for _, error in found.failures)
     if n < 2:
         msg = "Expected at least two studies with image and note to search among; got one."
         raise CohortError(msg)
@@ -99,7 +99,7 @@ def measure_retrieval(
     both: dict[Direction, FloatArray] = {"image_to_text": similarity, "text_to_image": similarity.T}
     recall = [_recall(name, k, matrix, patient, replicates, seed) for name, matrix in both.items() for k in ks if k <= n]
     return Retrieval(
-        model=pretrained.digest, cohort=table.digest, split=split, n=n, patients=int(patient.max()) + 1, failed=found.failed,
+        model=pretrained.digest, cohort=table.digest, split=split, n=n, patients=int(patient.max()) + 1, failed=unread,
         recall=tuple(recall), median_rank={name: float(np.median(_ranks(matrix))) for name, matrix in both.items()},
     )  # fmt: skip
 

@@ -5,32 +5,35 @@ Both write a predictions file, which `medmm eval score` measures like anybody's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from scipy.special import expit, softmax
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from scipy.special import softmax
 
 from medmm.errors import CohortError, LeakageError, TaskError
-from medmm.evaluation.embedded import embed_cases, embed_texts
+from medmm.evaluation.embedded import Embedded, embed_cases, embed_texts
 from medmm.pretrained.folder import Pretrained
 from medmm.sources.cohort import Case, Cohort
 from medmm.table import write_csv
 from medmm.types import FloatArray, Modality, OnProgress
 
 Method = Literal["probe", "prototype"]
+Sentences = Annotated[tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)], ...], Field(min_length=1)]
 
+_SAME = 1e-6  # largest difference between unit vectors of the same words
 _PROTOTYPE_FACTOR = 10.0  # on cosine similarities to prototypes
 
 
 class _Finding(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    present: tuple[str, ...] = Field(min_length=1)
-    absent: tuple[str, ...] = Field(min_length=1)
+    present: Sentences
+    absent: Sentences
 
 
 class Prompts(BaseModel):
@@ -45,7 +48,7 @@ class Prompts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    classes: dict[str, tuple[str, ...]] = {}
+    classes: dict[str, Sentences] = {}
     findings: dict[str, _Finding] = {}
 
     def check(self, table: Cohort) -> None:
@@ -55,7 +58,7 @@ class Prompts(BaseModel):
             TaskError: If they differ.
         """
         given = self.findings if table.kind == "multilabel" else self.classes
-        if set(given) != set(table.labels) or not all(given.values()):
+        if set(given) != set(table.labels):
             part = "findings" if table.kind == "multilabel" else "classes"
             msg = (
                 f"Expected prompts under {part} for exactly the labels {', '.join(table.labels)}; got {', '.join(given) or 'none'}."
@@ -100,28 +103,39 @@ def zero_shot(
         on_progress: Told after each study.
 
     Returns:
-        Number of studies that could not be read.
+        Number of studies without an answer; their rows tell why.
 
     Raises:
-        TaskError: If the prompts are for other labels.
+        TaskError: If the prompts are for other labels, or are the same to the text encoder.
         ModelError: If images and notes have no common space.
         LeakageError: If pretraining saw a patient.
     """
     prompts.check(table)
     measured = measured_cases(table, pretrained, split)
-    found = embed_cases(measured, pretrained, ("image",), common=True, on_progress=on_progress)
-    factor, images = float(pretrained.network.alignment.factor.detach()), found.vectors["image"]
-
-    def similarity(texts: Sequence[str]) -> FloatArray:
-        return factor * images @ _unit(embed_texts(texts, pretrained).mean(0))
-
     if table.kind == "multilabel":
-        findings = [prompts.findings[name] for name in table.labels]
-        p = expit(np.stack([similarity(f.present) - similarity(f.absent) for f in findings], axis=1))
+        findings = [(name, prompts.findings[name]) for name in table.labels]
+        asked = [_directions({f"{name} present": f.present, f"{name} absent": f.absent}, pretrained) for name, f in findings]
     else:
-        p = softmax(np.stack([similarity(prompts.classes[name]) for name in table.labels], axis=1), axis=1)
-    _write(out, table, found.cases, p, "image")
-    return found.failed
+        asked = [_directions({name: prompts.classes[name] for name in table.labels}, pretrained)]
+    found = embed_cases(measured, pretrained, ("image",), common=True, on_progress=on_progress)
+    factor = float(pretrained.network.alignment.factor.detach())
+    answers = [softmax(factor * found.vectors["image"] @ directions.T, axis=1) for directions in asked]
+    p = np.stack([answer[:, 0] for answer in answers], axis=1) if table.kind == "multilabel" else answers[0]
+    _write(out, table, found, p, "image")
+    return len(found.failures)
+
+
+def _directions(sentences: Mapping[str, Sequence[str]], pretrained: Pretrained) -> FloatArray:
+    """(n, width) unit vectors, one for what the sentences of each name say."""
+    found = np.stack([_unit(embed_texts(each, pretrained).mean(0)) for each in sentences.values()])
+    for (one, first), (other, second) in combinations(zip(sentences, found, strict=True), 2):
+        if np.abs(first - second).max() < _SAME:
+            msg = (
+                f"Expected prompts that the text encoder tells apart; those of {one} and {other} are the same to it. Are they the "
+                "same sentences, or in words that its tokenizer does not know?"
+            )
+            raise TaskError(msg)
+    return found
 
 
 def few_shot(
@@ -145,26 +159,30 @@ def few_shot(
         on_progress: Told after each study.
 
     Returns:
-        Number of studies that could not be read.
+        Number of studies without an answer; their rows tell why.
 
     Raises:
         TaskError: If the task is multilabel, or the modality was not pretrained.
-        CohortError: If `train` has too few patients of a class.
-        LeakageError: If pretraining saw a patient of the side that is answered.
+        CohortError: If `train` has too few patients of a class, or one that was drawn cannot be read.
+        LeakageError: If pretraining saw a patient of the side that is answered, or a shot is one.
     """
     if table.kind == "multilabel" or modality not in pretrained.network.encoders:
         msg = "Expected a binary or multiclass task and a modality that was pretrained; got a multilabel task or another modality."
         raise TaskError(msg)
-    few = _draw(table, shots, modality, seed)
+    few, measured = _draw(table, shots, modality, seed), measured_cases(table, pretrained, split)
+    if shared := len({c.patient_id for c in few} & {c.patient_id for c in measured}):
+        msg = f"Expected a side without the patients whose labels are shown; {shared} of them stand on it. Answer another --split."
+        raise LeakageError(msg)
     known = embed_cases(few, pretrained, (modality,), common=False, on_progress=on_progress)
-    found = embed_cases(measured_cases(table, pretrained, split), pretrained, (modality,), common=False, on_progress=on_progress)
-    classes = np.array([int(np.argmax(case.target)) for case in known.cases if case.target is not None])
-    if len(np.unique(classes)) < len(table.labels):
-        msg = "Expected readable shots of every class; none of one class could be read. Give more --shots."
+    if known.failures:
+        unread, code = len(known.failures), known.failures[0][1].code
+        msg = f"Expected shots that can be read; {unread} of {len(few)} cannot, the first for {code}. Mend or remove them."
         raise CohortError(msg)
+    found = embed_cases(measured, pretrained, (modality,), common=False, on_progress=on_progress)
+    classes = np.array([int(np.argmax(case.target)) for case in known.cases if case.target is not None])
     answer = _probe if method == "probe" else _prototype
-    _write(out, table, found.cases, answer(known.vectors[modality], classes, found.vectors[modality]), modality)
-    return known.failed + found.failed
+    _write(out, table, found, answer(known.vectors[modality], classes, found.vectors[modality]), modality)
+    return len(found.failures)
 
 
 def _probe(known: FloatArray, classes: Any, asked: FloatArray) -> FloatArray:
@@ -216,17 +234,23 @@ def _unit(vectors: FloatArray) -> FloatArray:
     return vectors / np.maximum(length, np.finfo(float).tiny)
 
 
-def _write(out: Path, table: Cohort, cases: Sequence[Case], p: FloatArray, pattern: str) -> None:
-    multilabel = table.kind == "multilabel"
+def _write(out: Path, table: Cohort, found: Embedded, p: FloatArray, pattern: str) -> None:
     columns = ["sample_id", "patient_id", "split", "pattern"]
-    columns += [f"label__{name}" for name in table.labels] if multilabel else ["label"]
-    columns += [f"p__{name}" for name in table.labels]
-    rows = []
-    for case, probabilities in zip(cases, p, strict=True):
-        row: dict[str, Any] = {"sample_id": case.study_id, "patient_id": case.patient_id, "split": case.split, "pattern": pattern}
-        if case.target is not None and multilabel:
-            row |= {f"label__{n}": "" if np.isnan(t) else int(t) for n, t in zip(table.labels, case.target, strict=True)}
-        elif case.target is not None:
-            row["label"] = table.labels[int(np.argmax(case.target))]
-        rows.append(row | {f"p__{n}": float(v) for n, v in zip(table.labels, probabilities, strict=True)})
+    columns += [f"label__{name}" for name in table.labels] if table.kind == "multilabel" else ["label"]
+    columns += [f"p__{name}" for name in table.labels] + ["code", "message"]
+    rows = [
+        _row(case, table) | {"pattern": pattern} | {f"p__{n}": float(v) for n, v in zip(table.labels, probabilities, strict=True)}
+        for case, probabilities in zip(found.cases, p, strict=True)
+    ]
+    rows += [_row(case, table) | {"code": error.code, "message": error.message} for case, error in found.failures]
     write_csv(out, columns, rows)
+
+
+def _row(case: Case, table: Cohort) -> dict[str, Any]:
+    row: dict[str, Any] = {"sample_id": case.study_id, "patient_id": case.patient_id, "split": case.split}
+    if case.target is None:
+        return row
+    if table.kind == "multilabel":
+        known = zip(table.labels, case.target, strict=True)
+        return row | {f"label__{name}": "" if np.isnan(truth) else int(truth) for name, truth in known}
+    return row | {"label": table.labels[int(np.argmax(case.target))]}

@@ -120,7 +120,9 @@ def test_of_many_labels_each_is_asked_present_against_absent(table: Cohort, mode
     ("text", "hint"),
     [
         ("name: x\nclasses: {small: [a]}\n", "small, large"),
-        ("name: x\nclasses: {small: [a], large: []}\n", "small, large"),
+        ("name: x\nclasses: {small: [a], large: []}\n", "classes.large: Tuple should have at least 1 item"),
+        ("name: x\nclasses: {small: [a], large: [' ']}\n", "classes.large.0: String should have at least 1 character"),
+        ("name: x\nclasses: {small: [大 小], large: [有 无]}\n", "those of small and large are the same to it"),
         ("name: x\nclases: {}\n", "clases"),
         ("name: [", "readable YAML"),
     ],
@@ -158,6 +160,15 @@ def test_prototypes_are_class_means_of_unit_vectors(table: Cohort, model: Pretra
 def test_what_few_shots_cannot_do_is_refused(table: Cohort, model: Pretrained, tmp_path: Path) -> None:
     with pytest.raises(CohortError, match=r"Lower --shots"):
         few_shot(table, model, tmp_path / "p.csv", shots=17)
+    with pytest.raises(LeakageError, match="4 of them stand on it"):
+        few_shot(table, replace(model, patients=frozenset()), tmp_path / "p.csv", shots=2, split="train")
+    unread = replace(table, cases=tuple(replace(c, images=(tmp_path / "none.nii",)) for c in table.cases))
+    with pytest.raises(CohortError, match=r"none of 4 could be read"):
+        few_shot(unread, model, tmp_path / "p.csv", shots=2)
+    first = table.with_split("train")[0]
+    drawn = replace(table, cases=tuple(replace(c, images=(tmp_path / "none.nii",)) if c is first else c for c in table.cases))
+    with pytest.raises(CohortError, match=r"1 of 32 cannot, the first for E_NO_IMAGE"):
+        few_shot(drawn, model, tmp_path / "p.csv", shots=16)
     with pytest.raises(TaskError, match="multilabel"):
         few_shot(replace(table, kind="multilabel"), model, tmp_path / "p.csv", shots=2)
 
@@ -167,7 +178,21 @@ def test_what_is_not_asked_is_not_opened(table: Cohort, model: Pretrained, tmp_p
     broken.write_bytes(b"no image")
     cases = [replace(case, images=(broken,)) for case in table.with_split("test")[:3]]
     found = embed_cases(cases, model, ("text",), common=False, on_progress=lambda *_: None)
-    assert (found.cases, found.failed) == (tuple(cases), 0)
+    assert (found.cases, found.failures) == (tuple(cases), ())
+
+
+def test_who_is_not_answered_is_written_with_the_reason(table: Cohort, model: Pretrained, tmp_path: Path) -> None:
+    first, second, *others = table.with_split("test")
+    changed = (replace(first, images=()), replace(second, images=(tmp_path / "none.nii",)), *others)
+    several = replace(table, cases=changed)
+    assert zero_shot(several, PROMPTS, model, tmp_path / "p.csv") == 2
+    with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as file:
+        codes = {row["sample_id"]: row["code"] for row in csv.DictReader(file)}
+    assert (codes.pop(first.study_id), codes.pop(second.study_id)) == ("E_MISSING_MODALITY", "E_NO_IMAGE")
+    assert codes == {case.study_id: "" for case in others}
+    counts = score_to_folder(None, tmp_path / "p.csv", None, tmp_path).counts
+    assert (counts.total, counts.scored, counts.failed) == (24, 22, 2)
+    assert measure_retrieval(several, model).failed == 1  # without an image it is no pair
 
 
 def test_patients_that_pretraining_saw_are_not_measured(table: Cohort, model: Pretrained, tmp_path: Path) -> None:
