@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,19 @@ def require(module: str, feature: str, extra: str) -> ModuleType:
         wanted = _requirement(module.partition(".")[0])
         msg = f"{feature} needs the package {wanted}, which is not installed. Install it with: pip install 'medmm[{extra}]'."
         raise DependencyError(msg) from None
+
+
+def hub(feature: str) -> ModuleType:
+    """The Hub's library, told before its import to report nothing of this machine.
+
+    Args:
+        feature: What it is needed for, for the message.
+
+    Raises:
+        DependencyError: If it is not installed.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    return require("huggingface_hub", feature, "space")
 
 
 def monai(module: str) -> Any:

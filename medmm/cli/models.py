@@ -101,6 +101,6 @@ def models_pull(
         typer.echo(f"  licence: {each.published.licence}; terms: {each.published.page}")
     accepted = accept or (sys.stdin.isatty() and typer.confirm("Do you accept these licences and terms?"))
     files = pull(name, pulls, out, accepted=accepted)
-    weights, where = files[0].relative_to(out), out.name
-    typer.echo(f"{len(files)} files. Next: medmm models open {name} {where}/{weights} NEW_FOLDER --text {where}/text")
+    weights = out / files[0].relative_to(out.resolve())
+    typer.echo(f"{len(files)} files. Next: medmm models open {name} {weights} NEW_FOLDER --text {out / 'text'}")
     typer.echo(f"Only what is in the terms is allowed. {DISCLAIMER}")

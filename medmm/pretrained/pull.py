@@ -12,7 +12,7 @@ from typing import Any
 from medmm.disk import replace_bytes, sha256_of, sole_user
 from medmm.encoders.opened import CONTRACTS, Published
 from medmm.errors import InputError, LicenceError, RemoteError, TaskError
-from medmm.optional import require
+from medmm.optional import hub
 
 RECORD = "pulled.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -90,22 +90,22 @@ def pull(name: str, pulls: Sequence[Pull], out: Path, *, accepted: bool) -> list
     if not accepted:
         msg = "Expected the licences to be accepted; they were not. Read them, then say --accept-licence."
         raise LicenceError(msg)
-    hub = require("huggingface_hub", "Downloading weights", "space")
+    library, out = hub("Downloading weights"), out.resolve()  # as the library says where a file is
     with sole_user(out):
-        found = [(each, file) for each in pulls for file in _downloaded(hub, each, out)]
+        found = [(each, file) for each in pulls for file in _downloaded(library, each, out)]
         record = {str(file.relative_to(out)): _origin(each, file) for each, file in found}
         replace_bytes(out / RECORD, (json.dumps({"name": name, "files": record}, indent=2) + "\n").encode())
     return [file for _, file in found]
 
 
-def _downloaded(hub: Any, each: Pull, out: Path) -> list[Path]:
+def _downloaded(library: Any, each: Pull, out: Path) -> list[Path]:
     published = each.published
     where = {"repo_id": published.repo, "repo_type": published.kind, "revision": each.revision}
     try:
         names = published.files
         if any(name.startswith(".") for name in names):
-            names = tuple(sorted(name for name in hub.HfApi().list_repo_files(**where) if name.endswith(names)))
-        return [Path(hub.hf_hub_download(filename=name, local_dir=out / each.folder, **where)) for name in names]
+            names = tuple(sorted(name for name in library.HfApi().list_repo_files(**where) if name.endswith(names)))
+        return [Path(library.hf_hub_download(filename=name, local_dir=out / each.folder, **where)) for name in names]
     except Exception as error:  # a library's own and its transport's; their texts may hold what was sent
         raise RemoteError(_refused(error, published)) from None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medmm.errors import InputError, RemoteError, StoreError
-from medmm.optional import require
+from medmm.optional import hub
 from medmm.space.build import DIGESTS, digests
 from medmm.space.checks import CACHE, check_size
 
@@ -83,9 +83,9 @@ def push(bundle: Path, planned: Plan) -> str:
     if not token:
         msg = f"Expected a token with the right to write in {TOKEN}; it is not set. Make one in the settings of your account."
         raise InputError(msg)
-    hub = require("huggingface_hub", "Pushing a Space", "space")
+    library = hub("Pushing a Space")
     try:
-        api = hub.HfApi(token=token)
+        api = library.HfApi(token=token)
         url = api.create_repo(planned.space, repo_type="space", space_sdk="gradio", private=planned.private, exist_ok=True)
         api.upload_folder(
             repo_id=planned.space,

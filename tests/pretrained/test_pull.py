@@ -95,21 +95,25 @@ def hub() -> Iterator[Hub]:
         yield found
 
 
-def run(url: str, *arguments: object, token: str = TOKEN, home: Path, offline: str = "0") -> subprocess.CompletedProcess[str]:
+def run(
+    url: str, *arguments: object, token: str = TOKEN, home: Path, offline: str = "0", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """`medmm models pull` in a process of its own: the library reads its address when it is imported."""
     environment = os.environ | {
         "HF_ENDPOINT": url, "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": offline, "HF_HOME": str(home)
     }  # fmt: skip
     command = [sys.executable, "-m", "medmm", "models", "pull", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL, cwd=cwd)
 
 
 def test_weights_come_at_their_commit_with_a_record_and_without_the_token(hub: Hub, tmp_path: Path) -> None:
-    out = tmp_path / "colipri"
-    done = run(hub.url, "colipri", out, "--revision", COMMIT, "--accept-licence", home=tmp_path / "home")
+    out = tmp_path / "here" / "weights"
+    arguments = ("--revision", COMMIT, "--accept-licence")
+    done = run(hub.url, "colipri", Path("here", "weights"), *arguments, home=tmp_path / "home", cwd=tmp_path)  # as documented
     assert done.returncode == 0, done.stderr
-    for word in ("MIT", "huggingface.co/microsoft/colipri", COMMIT, PINNED, "models open colipri colipri/model.safetensors"):
+    for word in ("MIT", "huggingface.co/microsoft/colipri", COMMIT, PINNED, "models open colipri here/weights/model.safetensors"):
         assert word in done.stdout
+    assert all("/microsoft/" in asked for asked in hub.asked), hub.asked  # the library reports nothing of this machine
     assert (out / "model.safetensors").read_bytes() == WEIGHTS
     assert {f.name: f.read_bytes() for f in (out / "text").iterdir() if f.is_file()} == {
         name: content for name, content in TEXT.items() if not name.endswith(".bin")
