@@ -16,6 +16,7 @@ from medmm.optional import hub
 
 RECORD = "pulled.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")  # of large files; of others the Hub announces another digest
 _TEXT = "text"
 
 
@@ -85,7 +86,7 @@ def pull(name: str, pulls: Sequence[Pull], out: Path, *, accepted: bool) -> list
     Raises:
         LicenceError: If nobody did.
         StoreError: If another process is at the folder, or it cannot be written.
-        RemoteError: If the Hub cannot be reached, refuses, or lacks a file.
+        RemoteError: If the Hub cannot be reached, refuses, lacks a file, or sends another than it announces.
     """
     if not accepted:
         msg = "Expected the licences to be accepted; they were not. Read them, then say --accept-licence."
@@ -105,9 +106,22 @@ def _downloaded(library: Any, each: Pull, out: Path) -> list[Path]:
         names = published.files
         if any(name.startswith(".") for name in names):
             names = tuple(sorted(name for name in library.HfApi().list_repo_files(**where) if name.endswith(names)))
-        return [Path(library.hf_hub_download(filename=name, local_dir=out / each.folder, **where)) for name in names]
+        return [_complete(library, name, out / each.folder, where) for name in names]
+    except RemoteError:
+        raise
     except Exception as error:  # a library's own and its transport's; their texts may hold what was sent
         raise RemoteError(_refused(error, published)) from None
+
+
+def _complete(library: Any, name: str, folder: Path, where: dict[str, str]) -> Path:
+    """The file, which the library compares with what is announced by its size alone."""
+    file = Path(library.hf_hub_download(filename=name, local_dir=folder, **where))
+    announced = library.get_hf_file_metadata(library.hf_hub_url(filename=name, **where)).etag or ""
+    if _SHA256.fullmatch(announced) and sha256_of(file) != announced:
+        file.unlink()
+        msg = "Expected a file with the SHA-256 that the Hub announces; another came. It was removed; run it again."
+        raise RemoteError(msg)
+    return file
 
 
 def _origin(each: Pull, file: Path) -> dict[str, str]:

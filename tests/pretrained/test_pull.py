@@ -34,11 +34,13 @@ class Hub:
     Attributes:
         url: Address.
         breaks: How often it still stops in the middle of a large file.
+        garbles: Whether a large file comes with other bytes than it announces.
         asked: Method, path and range of every request.
     """
 
     url: str = ""
     breaks: int = 0
+    garbles: bool = False
     asked: list[str] = field(default_factory=list)
 
 
@@ -82,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content[start : start + len(content) * 2 // 3])
             self.close_connection = True
         elif send:
-            self.wfile.write(content[start:])
+            self.wfile.write(content[start:] if not self.hub.garbles else bytes(len(content) - start))
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -144,6 +146,18 @@ def test_a_broken_connection_is_taken_up_and_a_second_run_keeps_what_is_there(hu
     hub.asked.clear()
     assert run(hub.url, "colipri", out, *arguments, home=tmp_path / "home").returncode == 0
     assert not any(asked.startswith("GET") and "resolve" in asked for asked in hub.asked), hub.asked
+
+
+def test_a_file_of_another_digest_than_announced_is_not_kept(hub: Hub, tmp_path: Path) -> None:
+    out, arguments = tmp_path / "out", ("--revision", COMMIT, "--accept-licence")
+    hub.garbles = True
+    done = run(hub.url, "colipri", out, *arguments, home=tmp_path / "home")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("E_REMOTE: Expected a file with the SHA-256 that the Hub announces")
+    assert not (out / "model.safetensors").exists()
+    hub.garbles = False
+    assert run(hub.url, "colipri", out, *arguments, home=tmp_path / "home").returncode == 0
+    assert (out / "model.safetensors").read_bytes() == WEIGHTS
 
 
 @pytest.mark.parametrize(("token", "offline", "told"), [("hf_wrong", "0", "401"), (TOKEN, "1", "Run it again")])
