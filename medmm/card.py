@@ -49,6 +49,8 @@ def render_card(
         f"Predicts {', '.join(model.labels)} ({model.kind}) from {' and '.join(model.modalities)}; any of them may be missing.",
         f"Fusion: {model.fusion}. Probabilities are calibrated for: {', '.join(calibrated) or 'nothing'}.",
     ]
+    if model.members > 1:
+        lines.append(f"The mean of {model.members} networks, each trained by itself from another random start.")
     if learned:
         lines.append(f"Learned by the fusion: {', '.join(f'{key} {value:.3g}' for key, value in learned.items())}.")
     if model.tasks:

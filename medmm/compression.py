@@ -14,9 +14,10 @@ from typing import Any
 from medmm.card import with_compression
 from medmm.device import choose_device
 from medmm.disk import appearing
+from medmm.ensemble import classifier_of
 from medmm.errors import CohortError, MedmmError, ModelError, TaskError
 from medmm.inference import Predictor
-from medmm.model import MultimodalClassifier
+from medmm.model import Classifier
 from medmm.model_folder import ModelFolder, load_model_folder, save_model_folder
 from medmm.packed import Int8Linear, Packing, pack, unpack, with_int8_layers
 from medmm.sources.cohort import Case, read_cohort
@@ -102,9 +103,9 @@ def compress(
     return Compressed(before, after, **found)
 
 
-def _packed(model: MultimodalClassifier, packing: Packing) -> MultimodalClassifier:
-    """The same network with the weights that a packed file gives back."""
-    small = MultimodalClassifier(model.config)
+def _packed(model: Classifier, packing: Packing) -> Classifier:
+    """The same with the weights that a packed file gives back."""
+    small = classifier_of(model.config)
     if packing.int8:
         with_int8_layers(small)
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}

@@ -9,13 +9,14 @@ Any modality may be missing, in training and in use.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import nn
 
 from medmm.encoders import ENCODERS, Encoded
@@ -72,6 +73,7 @@ class ModelConfig:
             head misled by few cases does less harm; 0 leaves the fused head alone. The joint answer is what training
             judges, so that the fused logits learn what the votes do not say. Own logits are one term a modality, so
             the answer of an additive fusion stays additive; a fusion of logits has no vote beside it.
+        members: Networks whose mean is the answer; see `medmm.ensemble`.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -89,6 +91,7 @@ class ModelConfig:
     vote: float = 0.5
     tasks: tuple[FurtherTask, ...] = ()
     task_weights: Literal["fixed", "uncertainty"] = "fixed"
+    members: Annotated[int, Field(ge=1)] = 1
 
     @property
     def sides(self) -> dict[Modality, Side[Any]]:
@@ -151,7 +154,64 @@ def network_of(build: Callable[[Config], Network], config: Config) -> Network:
         raise ModelError(msg) from None
 
 
-class MultimodalClassifier(nn.Module):
+class Classifier(nn.Module, ABC):
+    """What a model folder holds and whatever answers with it asks: one network, or several as one.
+
+    Args:
+        config: What it is.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    @abstractmethod
+    def networks(self) -> tuple[MultimodalClassifier, ...]:
+        """Those that answer."""
+
+    @property
+    def patterns(self) -> tuple[frozenset[Modality], ...]:
+        """Every subset of modalities that can be asked for, the full one first."""
+        names = self.config.modalities
+        return tuple(frozenset(c) for size in range(len(names), 0, -1) for c in combinations(names, size))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> Any:
+        """Features of a batch, for the methods below; call them again with other masks for other subsets."""
+
+    @abstractmethod
+    def answer(self, features: Any, present: Present) -> torch.Tensor:
+        """(B, classes) logits to act on.
+
+        Raises:
+            MissingModalityError: If a sample has nothing.
+        """
+
+    @abstractmethod
+    def answer_patterns(self, features: Any, present: Present) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
+        """Answers from every subset of modalities, of what was encoded once.
+
+        Returns:
+            For each pattern the (B, classes) logits, NaN where a sample lacks part of it, and the (B,) mask of
+            samples that have all of it.
+        """
+
+    @abstractmethod
+    def further(self, features: Any, present: Present) -> tuple[torch.Tensor, ...]:
+        """Output of each further task's head."""
+
+    @abstractmethod
+    def learned(self) -> dict[str, float]:
+        """What fusion layers learned in single numbers, such as `alpha/image`."""
+
+
+class MultimodalClassifier(Classifier):
     """The network of `ModelConfig`.
 
     Args:
@@ -159,8 +219,7 @@ class MultimodalClassifier(nn.Module):
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.encoders = nn.ModuleDict({name: build_encoder(name, side) for name, side in config.sides.items()})
         names = config.modalities
         self.project = nn.ModuleDict({n: build_projection(self.encoders[n], config.width) for n in names})
@@ -173,15 +232,14 @@ class MultimodalClassifier(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(1 + len(config.tasks))) if learned else None
 
     @property
-    def patterns(self) -> tuple[frozenset[Modality], ...]:
-        """Every subset of modalities that can be asked for, the full one first."""
-        names = self.config.modalities
-        return tuple(frozenset(c) for size in range(len(names), 0, -1) for c in combinations(names, size))
+    def networks(self) -> tuple[MultimodalClassifier, ...]:
+        """Itself."""
+        return (self,)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
+    def learned(self) -> dict[str, float]:
+        """What the fusion layer learned in single numbers."""
+        numbers: dict[str, float] = self.fusion.numbers()
+        return numbers
 
     def own_encoder(self, name: Modality) -> Any:
         """The encoder of a modality, without what pools several images of a study."""
@@ -234,12 +292,7 @@ class MultimodalClassifier(nn.Module):
         return torch.where(alone[:, None], _sum_present(own, present), self._joint(features, present, own))
 
     def answer_patterns(self, features: Features, present: Present) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
-        """Answers from every subset of modalities, of what was encoded once.
-
-        Returns:
-            For each pattern the (B, classes) logits, NaN where a sample lacks part of it, and the (B,) mask of
-            samples that have all of it.
-        """
+        """Answers from every subset of modalities; see `Classifier`."""
         answers = {}
         for pattern in self.patterns:
             complete = torch.stack([present[name] for name in pattern]).all(0)

@@ -23,10 +23,11 @@ import torch
 
 from medmm.card import with_measured
 from medmm.disk import replace_bytes
+from medmm.ensemble import classifier_of
 from medmm.errors import ModelError, PredictionsError
 from medmm.geometry import Grid
 from medmm.metrics.recalibration import Calibrator
-from medmm.model import ModelConfig, MultimodalClassifier, network_of
+from medmm.model import Classifier, ModelConfig, network_of
 from medmm.packed import Packing, with_int8_layers
 from medmm.results import Results
 from medmm.sections import Section, SectionName
@@ -66,7 +67,7 @@ class ModelFolder:
 
     Attributes:
         name: Folder name, shown to people.
-        model: The network, in evaluation mode.
+        model: The network, or several as one, in evaluation mode.
         preprocessor: Recipe of its inputs.
         calibrators, thresholds: By pattern name, e.g. `image+text`.
         results: Measured quality, None when none is recorded.
@@ -77,7 +78,7 @@ class ModelFolder:
     """
 
     name: str
-    model: MultimodalClassifier
+    model: Classifier
     preprocessor: Preprocessor
     calibrators: dict[str, Calibrator]
     thresholds: dict[str, Thresholds]
@@ -90,7 +91,7 @@ class ModelFolder:
 
 def save_model_folder(
     folder: Path,
-    model: MultimodalClassifier,
+    model: Classifier,
     preprocessor: Preprocessor,
     calibrators: dict[str, Calibrator],
     thresholds: dict[str, Thresholds],
@@ -146,7 +147,7 @@ def load_model_folder(folder: str | Path, device: torch.device) -> ModelFolder:
     digest = check_manifest(folder, _REQUIRED, _OPTIONAL)
     content = _read_json(folder / "config.json")
     config = read_config(content)
-    model = network_of(MultimodalClassifier, config)
+    model = network_of(classifier_of, config)
     packing = Packing.from_dict(content["packing"]) if "packing" in content else None
     if packing is not None and packing.int8:
         with_int8_layers(model)
@@ -172,7 +173,7 @@ def load_model_folder(folder: str | Path, device: torch.device) -> ModelFolder:
 
 
 @torch.no_grad()
-def golden_logits(model: MultimodalClassifier, preprocessor: Preprocessor) -> dict[str, list[float]]:
+def golden_logits(model: Classifier, preprocessor: Preprocessor) -> dict[str, list[float]]:
     """Raw logits of a fixed study for each subset of modalities: what the weights must keep saying."""
     sample, _ = preprocessor.prepare(_golden_study(preprocessor))
     batch = preprocessor.collate([sample]).to(model.device)
@@ -216,9 +217,7 @@ def _golden_values(recipe: TableRecipe) -> Values:
     return Values(quantities, tuple(c.mean + 0.5 * c.sd for c in recipe.numbers), words)
 
 
-def _check_golden(
-    model: MultimodalClassifier, preprocessor: Preprocessor, stored: dict[str, list[float]], tolerance: float
-) -> None:
+def _check_golden(model: Classifier, preprocessor: Preprocessor, stored: dict[str, list[float]], tolerance: float) -> None:
     found = golden_logits(model, preprocessor)
     try:
         same = all(np.allclose(found[n], stored[n], atol=tolerance, rtol=1e-3) for n in found)

@@ -61,7 +61,9 @@ def attacked(
     return worse
 
 
-def _worst(predictor: Predictor, sample: Sample, target: FloatArray, attack: Attack) -> tuple[list[Sample], torch.Tensor | None]:
+def _worst(
+    predictor: Predictor, sample: Sample, target: FloatArray, attack: Attack
+) -> tuple[list[Sample], dict[int, torch.Tensor]]:
     import torch
 
     model, preprocessor = predictor.folder.model, predictor.folder.preprocessor
@@ -77,20 +79,18 @@ def _worst(predictor: Predictor, sample: Sample, target: FloatArray, attack: Att
 
 def _word_shift(
     predictor: Predictor, sample: Sample, target: FloatArray, perturbation: Perturbation, sample_id: str
-) -> torch.Tensor | None:
-    """(1, T, D) to add to the embeddings of the words, of a length that is a share of their own."""
+) -> dict[int, torch.Tensor]:
+    """(1, T, D) for each network to add to the embeddings of the words, of a length that is a share of their own."""
     import torch
 
     if perturbation.name != "random_words":
         method: Literal["fgsm", "pgd"] = "pgd" if perturbation.name == "words_pgd" else "fgsm"
         return _worst(predictor, sample, target, Attack(method, image=0, text=perturbation.level, steps=_STEPS))[1]
-    with words_moved_by(predictor.folder.model, None) as words:
+    with words_moved_by(predictor.folder.model, {}) as words:
         predictor.answer(sample)
-    if words.seen is None:
-        return None
-    drawn = torch.from_numpy(perturbation.rng(sample_id).standard_normal(words.seen.shape)).to(words.seen)
-    shift: torch.Tensor = perturbation.level * words.seen.norm() * drawn / drawn.norm()
-    return shift
+    rng = perturbation.rng(sample_id)
+    drawn = {n: torch.from_numpy(rng.standard_normal(seen.shape)).to(seen) for n, seen in words.seen.items()}
+    return {n: perturbation.level * seen.norm() * drawn[n] / drawn[n].norm() for n, seen in words.seen.items()}
 
 
 def _moved_at_random(sample: Sample, perturbation: Perturbation, sample_id: str) -> Sample:

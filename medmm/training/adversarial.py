@@ -8,9 +8,9 @@ a model cannot escape it by growing them. PGD begins anywhere in that ball.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ import torch
 from pydantic import ConfigDict, Field
 from torch import nn
 
-from medmm.model import MultimodalClassifier
+from medmm.model import Classifier, MultimodalClassifier
 from medmm.transforms.augment.choice import Amount, Share
 from medmm.transforms.batch import Sample
 
@@ -45,8 +45,8 @@ class Attack:
 
 
 def attacked(
-    model: MultimodalClassifier, samples: Sequence[Sample], loss_of: Callable[[Sequence[Sample]], torch.Tensor], attack: Attack
-) -> tuple[list[Sample], torch.Tensor | None]:
+    model: Classifier, samples: Sequence[Sample], loss_of: Callable[[Sequence[Sample]], torch.Tensor], attack: Attack
+) -> tuple[list[Sample], dict[int, torch.Tensor]]:
     """The samples changed so that a loss rises, and what to add to their word embeddings (see `words_moved_by`).
 
     Args:
@@ -60,38 +60,48 @@ def attacked(
     start = 1.0 if attack.method == "pgd" else 0.0
     deltas = [attack.image * start * (2 * torch.rand_like(image) - 1) for image in _images(samples)]
     first = partial(_anywhere, reach=attack.text) if start and attack.text else torch.zeros_like
-    with _as_in_use(model), words_moved_by(model, None, first) as words:
+    with _as_in_use(model), words_moved_by(model, {}, first) as words:
         for _ in range(steps):
             moved = [delta.requires_grad_() for delta in deltas]
             loss = loss_of(_with_images(samples, moved))
-            shift = [] if words.shift is None else [words.shift]
-            gradients = torch.autograd.grad(loss, [*moved, *shift], allow_unused=True)
-            deltas = [_stepped(d.detach(), g, attack.image, pace) for d, g in zip(deltas, gradients, strict=False)]
-            if words.shift is not None:
-                words.shift = _turned(words, gradients[-1], attack.text, pace)
-    return _with_images(samples, deltas), None if words.shift is None else words.shift.detach()
+            gradients = torch.autograd.grad(loss, [*moved, *words.shift.values()], allow_unused=True)
+            of_images, of_words = gradients[: len(moved)], dict(zip(words.shift, gradients[len(moved) :], strict=True))
+            deltas = [_stepped(d.detach(), g, attack.image, pace) for d, g in zip(deltas, of_images, strict=True)]
+            words.shift = {n: _turned(s, words.seen[n], of_words[n], attack.text, pace) for n, s in words.shift.items()}
+    return _with_images(samples, deltas), {n: shift.detach() for n, shift in words.shift.items()}
 
 
 @dataclass
 class Words:
-    """What is added to word embeddings, and the embeddings seen last; None until there is a note."""
+    """What is added to word embeddings, and the embeddings seen last, by number of the network; empty until there is a note."""
 
-    shift: torch.Tensor | None = None
-    seen: torch.Tensor | None = None
+    shift: dict[int, torch.Tensor]
+    seen: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
 @contextmanager
 def words_moved_by(
-    model: MultimodalClassifier, shift: torch.Tensor | None, first: Callable[[torch.Tensor], torch.Tensor] = torch.zeros_like
+    model: Classifier, shift: Mapping[int, torch.Tensor], first: Callable[[torch.Tensor], torch.Tensor] = torch.zeros_like
 ) -> Iterator[Words]:
     """Add (notes, T, D) to the word embeddings of every batch inside the block, in the order of the samples that have a note.
 
     Args:
-        model: Whose words.
-        shift: What to add; None for what `first` makes of the embeddings that are seen first.
+        model: Whose words; each of its networks has embeddings of its own.
+        shift: What to add, by number of the network; where that is not there, what `first` makes of the embeddings seen first.
         first: Gives something of their shape.
     """
-    words, awaited = Words(shift), False
+    words = Words(dict(shift))
+    with ExitStack() as stack:
+        for number, network in enumerate(model.networks):
+            stack.enter_context(_moved(network, number, words, first))
+        yield words
+
+
+@contextmanager
+def _moved(
+    network: MultimodalClassifier, number: int, words: Words, first: Callable[[torch.Tensor], torch.Tensor]
+) -> Iterator[None]:
+    awaited = False
 
     def begin(_module: nn.Module, _inputs: Any) -> None:
         nonlocal awaited
@@ -101,23 +111,23 @@ def words_moved_by(
         nonlocal awaited
         if not awaited:
             return embedded  # of what an encoder adds itself: Longformer fills up whole windows
-        words.seen, awaited = embedded.detach(), False
-        if words.shift is None:
-            words.shift = first(words.seen).requires_grad_()
-        return embedded + words.shift
+        words.seen[number], awaited = embedded.detach(), False
+        if number not in words.shift:
+            words.shift[number] = first(words.seen[number]).requires_grad_()
+        return embedded + words.shift[number]
 
-    encoder = model.encoders["text"] if "text" in model.encoders else nn.Module()
+    encoder = network.encoders["text"] if "text" in network.encoders else nn.Module()
     table = next((m for m in encoder.modules() if isinstance(m, nn.Embedding)), None)
     hooks = [encoder.register_forward_pre_hook(begin), *([table.register_forward_hook(move)] if table is not None else [])]
     try:
-        yield words
+        yield
     finally:
         for hook in hooks:
             hook.remove()
 
 
 @contextmanager
-def _as_in_use(model: MultimodalClassifier) -> Iterator[None]:
+def _as_in_use(model: Classifier) -> Iterator[None]:
     """No dropout and no new batch statistics inside the block; cuDNN cannot go back through recurrent layers like this."""
     training = model.training
     model.eval()
@@ -149,14 +159,12 @@ def _anywhere(embedded: torch.Tensor, reach: float) -> torch.Tensor:
     return drawn * share * reach * _length(embedded) / _length(drawn)
 
 
-def _turned(words: Words, gradient: torch.Tensor | None, reach: float, pace: float) -> torch.Tensor:
+def _turned(shift: torch.Tensor, embedded: torch.Tensor, gradient: torch.Tensor | None, reach: float, pace: float) -> torch.Tensor:
     """A step along the gradient, brought back into each note's ball."""
-    assert words.shift is not None
-    assert words.seen is not None
     if gradient is None:
-        return words.shift.detach().requires_grad_()
-    radius = reach * _length(words.seen)
-    moved = words.shift.detach() + pace * radius * gradient / _length(gradient).clamp_min(1e-12)
+        return shift.detach().requires_grad_()
+    radius = reach * _length(embedded)
+    moved = shift.detach() + pace * radius * gradient / _length(gradient).clamp_min(1e-12)
     return (moved * (radius / _length(moved).clamp_min(1e-12)).clamp_max(1.0)).requires_grad_()
 
 

@@ -11,6 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
+import numpy as np
 import yaml
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -124,6 +125,8 @@ class TrainConfig:
         precision: `bf16` or `fp16` mixed precision, `fp32`, or `auto`: bf16 on CUDA devices that have it.
         gradient_checkpointing: Modalities whose encoder computes its blocks again on the way back, to save memory.
         compile: Whether encoders are compiled while they learn.
+        members: Networks, each trained by itself from another random start, whose mean probabilities are the model's answer (deep
+            ensemble, Lakshminarayanan et al. 2017): as many times the cost, and often better calibrated.
         seed: Seed of every random choice.
         split_seed: Seed of the division of patients, so that several seeds can share one; `seed` when None.
     """
@@ -194,6 +197,7 @@ class TrainConfig:
     precision: Precision = "auto"
     gradient_checkpointing: tuple[Modality, ...] = ()
     compile: bool = False
+    members: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
     split_seed: Annotated[int, Field(ge=0)] | None = None
 
@@ -201,6 +205,11 @@ class TrainConfig:
     def quantities(self) -> tuple[Quantity, ...]:
         """Columns of numbers with believable bounds."""
         return tuple(Quantity(name, self.units.get(name, ""), *bounds) for name, bounds in self.believable.items())
+
+    @property
+    def member_seeds(self) -> tuple[int, ...]:
+        """Seed of each member; the first is that of a model without others, and no two seeds share members."""
+        return (self.seed, *(int(np.random.SeedSequence([self.seed, m]).generate_state(1)[0]) for m in range(1, self.members)))
 
     @property
     def division_seed(self) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from medmm.fusion import Features, Present
-from medmm.model import MultimodalClassifier
+from medmm.fusion import Present
+from medmm.model import Classifier
 from medmm.training.config import Asked, TrainConfig
 from medmm.transforms.augment import Augmenter
 from medmm.transforms.batch import Preprocessor, Sample
@@ -102,7 +103,7 @@ class Heldout:
 
 @torch.no_grad()
 def heldout_logits(
-    model: MultimodalClassifier, preprocessor: Preprocessor, examples: Examples, batch_size: int, asked: Asked = "subsets"
+    model: Classifier, preprocessor: Preprocessor, examples: Examples, batch_size: int, asked: Asked = "subsets"
 ) -> Heldout:
     """Logits of every sample, in float64, and the outputs for each further task.
 
@@ -134,9 +135,7 @@ def heldout_logits(
     )
 
 
-def _answers(
-    model: MultimodalClassifier, features: Features, present: Present, asked: Asked
-) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def _answers(model: Classifier, features: Any, present: Present, asked: Asked) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """For each name of what is asked the logits of a batch, and which of its samples have all of that."""
     if asked == "whole":
         logits = model.answer(features, present)

@@ -59,7 +59,7 @@ def fit(
     supervised = _Supervised(model, preprocessor, train, config)
     trainer = Trainer(model, supervised, config, model.encoders)
     return trainer.run(
-        checkpoint, judge if val is not None else None, model.fusion.numbers,
+        checkpoint, judge if val is not None else None, model.learned,
         log=log, on_progress=lambda done: on_progress("training", done, config.epochs),
     )  # fmt: skip
 

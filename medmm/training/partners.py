@@ -75,6 +75,7 @@ class Use:
 _OF_LABELS = (
     "fusion", "fusion_options", "believable", "tasks", "task_weights", "judge", "judge_on", "smoothing", "loss_parts", "loss",
     "focal_gamma", "adjustment", "class_weights", "effective_beta", "vote", "modality_dropout", "mixup", "adversarial",
+    "members",
 )  # fmt: skip
 _OF_SEVERAL = ("vote", "modality_dropout", "judge_on", "loss_parts.fused")
 _OF_EACH = ("encoder_options", "frozen", "unfreeze", "peft", "layer_decay", "loss_parts", "augmentation", "gradient_checkpointing")

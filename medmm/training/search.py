@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,8 +43,8 @@ class Search:
     """How to search.
 
     Attributes:
-        space: What may be chosen.
-        config: Everything else.
+        space: What may be chosen, but `members`: a trial is one network.
+        config: Everything else; `members` is passed on to `best.yaml`.
         trials: Trainings of all processes and starts together.
         sampler: `tpe` (Bayesian: tree-structured Parzen estimator, Bergstra et al. 2011), `random`, or `grid`.
         metric: Of the validation cases; `loss` is the log-loss, with the weighted losses of further tasks.
@@ -59,6 +59,11 @@ class Search:
     metric: Metric = "f1_macro"
     prune: bool = True
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if "members" in self.space:
+            msg = "Expected a space without members, as a trial is one network; got it. Set it for all: best.yaml passes it on."
+            raise TaskError(msg)
 
     @property
     def grid(self) -> list[dict[str, Any]]:
@@ -161,7 +166,7 @@ def _train_along(together: Together, plan: Search, cohort: str | Path, labels: t
 
     while (settings := together.from_first(list[str])) is not None:
         with suppress(TrialPruned, NonFiniteError, TaskError):
-            config = config_from(plan.config.to_dict(), settings)
+            config = replace(config_from(plan.config.to_dict(), settings), members=1)
             train(cohort, "run", config, labels=labels, device=device, alone=False, on_epoch=on_epoch, on_scan=lambda _: None)
 
 
@@ -271,7 +276,7 @@ class _Attempt:
             self.trial.report(row[self.plan.metric], int(epoch))  # by the process that died
         settings = self.together.from_first(lambda: [f"{k}={text}" for k, text in self.trial.user_attrs["chosen"].items()])
         try:
-            self.config = config_from(self.plan.config.to_dict(), settings)
+            self.config = replace(config_from(self.plan.config.to_dict(), settings), members=1)
             train(cohort, self.folder / "run", self.config, labels=labels, device=device, cache=cache, alone=False,
                   on_epoch=self._on_epoch, on_scan=lambda _: None, on_progress=on_progress)  # fmt: skip
         except TrialPruned:

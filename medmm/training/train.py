@@ -17,9 +17,10 @@ from medmm.card import OWN_LICENCE, licence_of, render_card
 from medmm.device import choose_device
 from medmm.disk import replace_bytes
 from medmm.encoders.opened import CONTRACTS
+from medmm.ensemble import Ensemble
 from medmm.errors import CohortError, LeakageError, TaskError
 from medmm.leakage import Scan, scan_cases, warn_of_leakage
-from medmm.model import ModelConfig, MultimodalClassifier
+from medmm.model import Classifier, ModelConfig, MultimodalClassifier
 from medmm.model_folder import save_model_folder
 from medmm.pretrained.folder import Pretrained, load_pretrained
 from medmm.sources.cohort import Case, Cohort, read_cohort
@@ -198,7 +199,7 @@ class _Run:
         self.tasks = plan_tasks(self.config.tasks, [c.columns for c in plan_from])
         if self.pretrained is not None:
             preprocessor = self.pretrained.reading(preprocessor)
-        self._begun(preprocessor)  # what fits no network is told before all studies are read
+        self._begun(preprocessor, self.config.seed)  # what fits no network is told before all studies are read
         index, samples, unread = cache_samples(cases, preprocessor, self.cache, self.on_progress)
         failures = [*refused, *unread]
         write_failures(self.out, failures)
@@ -235,8 +236,18 @@ class _Run:
 
     def _fit(
         self, suffix: str, preprocessor: Preprocessor, train_set: Examples, val_set: Examples | None
+    ) -> tuple[Classifier, int]:
+        """Trained members as one classifier, and the epoch whose weights the first keeps."""
+        seeds = self.config.member_seeds
+        suffixes = [suffix, *(f"{suffix}-member{m}" for m in range(1, len(seeds)))]
+        fitted = [self._fit_member(s, preprocessor, train_set, val_set, seed) for s, seed in zip(suffixes, seeds, strict=True)]
+        networks = [network for network, _ in fitted]
+        return Ensemble(networks) if networks[1:] else networks[0], fitted[0][1]
+
+    def _fit_member(
+        self, suffix: str, preprocessor: Preprocessor, train_set: Examples, val_set: Examples | None, seed: int
     ) -> tuple[MultimodalClassifier, int]:
-        model = self._begun(preprocessor).to(self.device)
+        model, config = self._begun(preprocessor, seed).to(self.device), replace(self.config, seed=seed)
         with tracked(self.config.tracker, self.out, suffix) as tracker:
 
             def log(epoch: int, values: dict[str, float]) -> None:
@@ -244,14 +255,14 @@ class _Run:
                 self.on_epoch(epoch, values)
 
             progress = fit(
-                model, preprocessor, train_set, val_set, self.config, self.out / f"checkpoint{suffix}.safetensors",
+                model, preprocessor, train_set, val_set, config, self.out / f"checkpoint{suffix}.safetensors",
                 log=log, on_progress=lambda what, done, n: self.on_progress(what + suffix.replace("-", " "), done, n),
             )  # fmt: skip
         return model.eval(), progress.best_epoch
 
-    def _begun(self, preprocessor: Preprocessor) -> MultimodalClassifier:
-        """The network with the weights that training begins with."""
-        torch.manual_seed(self.config.seed)
+    def _begun(self, preprocessor: Preprocessor, seed: int) -> MultimodalClassifier:
+        """A network with the weights that training begins with."""
+        torch.manual_seed(seed)
         model = built(MultimodalClassifier, self._model_config(preprocessor))
         for name in model.config.modalities:
             if (source := self.config.source(name)) is not None:
@@ -266,11 +277,11 @@ class _Run:
         sides: dict[Any, Any] = {n: side_of(n, reader, c, known.get(n)) for n, reader in preprocessor.readers.items()}
         return ModelConfig(
             self.kind, self.table.labels, fusion=c.fusion, fusion_options=c.fusion_options.get(c.fusion, {}), width=c.width,
-            vote=c.vote, tasks=self.tasks, task_weights=c.task_weights, **sides,
+            vote=c.vote, tasks=self.tasks, task_weights=c.task_weights, members=c.members, **sides,
         )  # fmt: skip
 
     def _save(
-        self, model: MultimodalClassifier, preprocessor: Preprocessor, heldout: Heldout, examples: Examples,
+        self, model: Classifier, preprocessor: Preprocessor, heldout: Heldout, examples: Examples,
         *, split: str, fitted_on: list[str],
     ) -> None:  # fmt: skip
         calibrators, thresholds = fit_decisions(self.kind, heldout, split)
@@ -282,7 +293,7 @@ class _Run:
         loss = f"Loss {self.config.loss}, class weights {self.config.class_weights}, frequencies here: {frequencies}."
         peft = {name: choice.kind for name, choice in self.config.peft.items() if name in model.config.modalities}
         adapted = [f"The {name} encoder learned through adapters ({kind}), now merged into it." for name, kind in peft.items()]
-        told, learned = [*fitted_on, *adapted, loss], model.fusion.numbers()
+        told, learned = [*fitted_on, *adapted, loss], model.learned()
         card = render_card(
             self.out.resolve().name, model.config, told, sorted(calibrators), learned, licence=self._licence(model.config)
         )
