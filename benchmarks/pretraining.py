@@ -1,6 +1,7 @@
 """Does pretraining without labels help when few labels are there? Paired over seeds, on a phantom whose limits are known.
 
     python benchmarks/pretraining.py OUT --kind chest --modalities text
+    python benchmarks/pretraining.py OUT --kind pictures --modalities image+text --patients 3000
 
 For each seed encoders are pretrained on all patients of train and val without their labels; then classifiers are trained
 on a tenth of these labels, once from the pretrained encoders and once from scratch, with the same choices, and on all
@@ -33,12 +34,13 @@ from medmm.metrics import Scores, decide, point
 from medmm.sources.cohort import Case, Cohort, read_cohort
 from medmm.sources.phantom import make_phantom
 from medmm.sources.phantom.pictures import make_pictures
-from medmm.training import TrainConfig, train
+from medmm.training import train
+from medmm.training.config import checked
 from medmm.training.data import cache_samples
 from medmm.training.pretrain import Aims, pretrain
 from medmm.types import AnyArray, FloatArray, Kind
 
-OBJECTIVES = {"image": "masked_image", "text": "halves"}
+OBJECTIVES = {"image": "masked_image", "text": "halves", "image+text": "infonce"}
 ROWS = {"pretrained": "pretrained, a tenth of the labels", "scratch": "from scratch, a tenth of the labels",
         "all_labels": "from scratch, all labels", "frequencies": "class frequencies"}  # fmt: skip
 
@@ -64,13 +66,24 @@ PHANTOMS = {
         "multiclass", ("alpha", "beta", "gamma", "delta", "epsilon"), ("f1_macro", "auroc_macro", "brier", "log_loss"), 48**2
     ),
 }
-CHOICES: dict[str, dict[str, Any]] = {
-    "common": {"max_tokens": 96, "width": 32},
-    "pretraining": {"epochs": 20, "batch_size": 64, "encoder_options": {"text": {"dropout": 0.1, "token_dropout": 0.1}}},
-    "training": {
-        "epochs": 30, "patience": 30, "batch_size": 16, "encoder_options": {"text": {"dropout": 0.4, "token_dropout": 0.3}},
+_TURNED = {
+    "chance": 1.0, "rotation": 180.0, "scale": 0.15, "shift": 6.0, "flip": ("left_right",), "contrast": 0.2, "brightness": 0.1,
+}  # fmt: skip
+CHOICES: dict[str, dict[str, dict[str, Any]]] = {
+    "chest": {
+        "common": {"max_tokens": 96, "width": 32},
+        "pretraining": {"epochs": 20, "batch_size": 64, "encoder_options": {"text": {"dropout": 0.1, "token_dropout": 0.1}}},
+        "training": {
+            "epochs": 30, "patience": 30, "batch_size": 16, "encoder_options": {"text": {"dropout": 0.4, "token_dropout": 0.3}},
+        },
+        "all_labels": {"batch_size": 32},
     },
-    "all_labels": {"batch_size": 32},
+    "pictures": {
+        "common": {"max_tokens": 64, "width": 32, "learning_rate": 4e-3, "augmentation": {"image": _TURNED}},
+        "pretraining": {"epochs": 40, "batch_size": 64},
+        "training": {"epochs": 40, "patience": 40, "batch_size": 16},
+        "all_labels": {"batch_size": 32},
+    },
 }  # fmt: skip
 """Of every run, of either kind of run, and in what training with all labels differs."""
 
@@ -133,17 +146,18 @@ def frequencies(phantom: Phantom, few: Cohort, cases: Sequence[Case]) -> dict[st
     return measured(phantom, cases, probability, decide(phantom.kind, probability))
 
 
-def run_seed(table: Path, runs: Path, cache: Path, phantom: Phantom, modalities: tuple[str, ...], seed: int) -> dict[str, Any]:
+def run_seed(table: Path, runs: Path, cache: Path, kind: str, modalities: str, seed: int) -> dict[str, Any]:
     """Pretrain once, train three classifiers, measure them."""
-    common = {"modalities": modalities, "voxels": phantom.voxels, "tracker": "none", "seed": seed, **CHOICES["common"]}
-    aims = Aims(dict.fromkeys((OBJECTIVES[name] for name in modalities), 1.0))
-    pretrain(table, runs / "pre", aims, TrainConfig(**common | CHOICES["pretraining"]), device="cpu", cache=cache)
-    few, fine = tenth_of(table, seed), common | CHOICES["training"]
+    phantom, choices = PHANTOMS[kind], CHOICES[kind]
+    common = {"voxels": phantom.voxels, "modalities": modalities.split("+"), "tracker": "none", "seed": seed, **choices["common"]}
+    aims = Aims({OBJECTIVES[modalities]: 1.0})
+    pretrain(table, runs / "pre", aims, checked(common | choices["pretraining"]), device="cpu", cache=cache)
+    few, fine = tenth_of(table, seed), common | choices["training"]
     for name, labelled, more in (
         ("scratch", few, {}), ("pretrained", few, {"init": str(runs / "pre")}),
-        ("all_labels", table, CHOICES["all_labels"]),
+        ("all_labels", table, choices["all_labels"]),
     ):  # fmt: skip
-        train(labelled, runs / name, TrainConfig(**fine | more), labels=phantom.labels, device="cpu", cache=cache)
+        train(labelled, runs / name, checked(fine | more), labels=phantom.labels, device="cpu", cache=cache)
     cases = read_cohort(table, labels=phantom.labels).with_split("test")
     found = {name: measured(phantom, cases, *answered(runs / name, cases, cache)) for name in ROWS if name != "frequencies"}
     return {"seed": seed, **found, "frequencies": frequencies(phantom, read_cohort(few, labels=phantom.labels), cases)}
@@ -184,8 +198,8 @@ def summary(given: argparse.Namespace, table: Path, seeds: list[dict[str, Any]])
     return {
         "command": shlex.join(["python", "benchmarks/pretraining.py", "OUT", *sys.argv[2:]]),
         "medmm": medmm.__version__, "kind": given.kind, "modalities": given.modalities.split("+"),
-        "cohort_seed": given.cohort_seed, "patients": dict(sides), "labelled": dict(few), "choices": CHOICES,
-        "objectives": [OBJECTIVES[name] for name in given.modalities.split("+")],
+        "cohort_seed": given.cohort_seed, "patients": dict(sides), "labelled": dict(few), "choices": CHOICES[given.kind],
+        "objectives": [OBJECTIVES[given.modalities]],
         "rows": {name: {m: over_seeds([row[name][m] for row in seeds]) for m in metrics} for name in ROWS},
         "difference": {m: over_seeds([row["pretrained"][m] - row["scratch"][m] for row in seeds]) for m in metrics},
         "limits": {m: limits[m] for m in metrics},
@@ -198,7 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--kind", choices=sorted(PHANTOMS), default="chest")
-    parser.add_argument("--modalities", default="text", help="joined by +")
+    parser.add_argument("--modalities", choices=sorted(OBJECTIVES), default="text")
     parser.add_argument("--patients", type=int, default=1000)
     parser.add_argument("--cohort-seed", type=int, default=21)
     parser.add_argument("--seeds", type=int, default=5)
@@ -208,7 +222,7 @@ def main() -> None:
     name, seeds = f"{given.kind}-{given.modalities}", []
     for seed in range(given.seeds):
         runs = given.out / "runs" / f"{table.parent.name}-{given.modalities}" / str(seed)
-        seeds.append(run_seed(table, runs, given.out / "cache", PHANTOMS[given.kind], tuple(given.modalities.split("+")), seed))
+        seeds.append(run_seed(table, runs, given.out / "cache", given.kind, given.modalities, seed))
         print(json.dumps(seeds[-1]), file=sys.stderr, flush=True)
     found = summary(given, table, seeds)
     lines = lines_of(found)
