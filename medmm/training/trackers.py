@@ -98,8 +98,9 @@ def _wandb(out: Path, suffix: str) -> Iterator[Log]:
     """A Weights & Biases run, offline in the run folder unless `WANDB_MODE` says otherwise; `wandb sync` sends it."""
     wandb = _imported("wandb")
     quiet = wandb.Settings(
-        console="off", silent=True, disable_git=True, disable_code=True, x_disable_stats=True, x_disable_meta=True
-    )
+        console="off", silent=True, disable_git=True, disable_code=True, x_disable_stats=True, x_disable_meta=True,
+        x_save_requirements=False,
+    )  # fmt: skip
     run = wandb.init(
         project=_PROJECT, name=_name(out, suffix), id=_identity(out, suffix), dir=str(out), resume="allow",
         mode=os.environ.get("WANDB_MODE", "offline"), settings=quiet,

@@ -57,6 +57,7 @@ def in_trackio(out: Path) -> list[float]:
 def in_wandb(out: Path) -> list[float]:
     from wandb.proto.wandb_internal_pb2 import Record
 
+    assert not list(out.glob("wandb/offline-run-*/files/*"))  # which would be sent along: what is installed, and where it ran
     found = []
     for file in sorted(out.glob("wandb/offline-run-*/*.wandb")):
         for data in records_in(file.read_bytes()):
