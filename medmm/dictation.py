@@ -56,11 +56,13 @@ class Recogniser:
         device: `cpu`, `cuda` or `mps`.
 
     Raises:
-        ModelError: If it cannot be read, or is no recogniser.
+        ModelError: If it cannot be read, is no recogniser, or has weights that are not finite.
     """
 
     def __init__(self, source: str | Path, device: str = "cpu") -> None:
         from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
+
+        from medmm.weights import refuse_not_finite
 
         safe: dict[str, Any] = {"trust_remote_code": False}
         try:
@@ -76,6 +78,7 @@ class Recogniser:
         if found["missing_keys"]:
             msg = f"Expected weights for the whole recogniser; missing {sorted(found['missing_keys'])[:3]}. They would be random."
             raise ModelError(msg)
+        refuse_not_finite(self._net.state_dict(), self._net.state_dict(), ModelError)
 
     def transcribe(self, recording: Recording) -> Transcript:
         """Write down a recording of any length.

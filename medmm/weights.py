@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from medmm.disk import replace_bytes, sha256_of
-from medmm.errors import ModelError
+from medmm.errors import MedmmError, ModelError
 from medmm.packed import Packing, pack, unpack
 
 MANIFEST = "sha256.json"
@@ -48,10 +49,31 @@ def load_weights(module: nn.Module, path: Path) -> None:
         if tensor.shape != expected[name].shape:
             msg = f"Expected shape {tuple(expected[name].shape)} for {name}; got {tuple(tensor.shape)}."
             raise ModelError(msg)
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            msg = f"Expected finite weights; {name} holds NaN or infinity."
-            raise ModelError(msg)
+    refuse_not_finite(state, expected, ModelError)
     module.load_state_dict(state, strict=True)
+
+
+def refuse_not_finite(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], error: type[MedmmError]) -> None:
+    """Refuse weights that would make every answer NaN; each tensor is read once and no copy is made.
+
+    Args:
+        state: Tensors by name, as read.
+        expected: Tensors they are copied to, whose type may be narrower; others are not looked at.
+        error: To raise.
+
+    Raises:
+        MedmmError: Of that class, if one holds NaN, infinity or a value beyond the range of its place.
+    """
+    for name, place in expected.items():
+        tensor = state[name]
+        if tensor.is_floating_point() and tensor.numel() and not bool(_ends(tensor).to(place.dtype).isfinite().all()):
+            msg = f"Expected finite weights; {name} holds NaN, infinity or a value too large."
+            raise error(msg)
+
+
+def _ends(tensor: torch.Tensor) -> torch.Tensor:
+    """(2,) least and greatest value; both are NaN where one value is."""
+    return torch.stack(torch.aminmax(tensor))
 
 
 def write_manifest(folder: Path, names: list[str]) -> None:

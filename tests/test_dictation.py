@@ -108,7 +108,7 @@ def test_weights_in_half_precision_write_the_same(folders: dict[str, Path], tmp_
     assert heard.confidence == pytest.approx(whole.confidence, rel=0.05)
 
 
-@pytest.mark.parametrize("spoil", ["nothing", "pickle", "half"])
+@pytest.mark.parametrize("spoil", ["nothing", "pickle", "half", "nan"])
 def test_what_is_no_recogniser_is_refused_without_its_path(folders: dict[str, Path], tmp_path: Path, spoil: str) -> None:
     folder = tmp_path / "SECRET"
     whisper(folder)
@@ -120,6 +120,12 @@ def test_what_is_no_recogniser_is_refused_without_its_path(folders: dict[str, Pa
 
         torch.save(load_file(weights), folder / "pytorch_model.bin")
         weights.unlink()
+    elif spoil == "nan":
+        from safetensors.torch import load_file, save_file
+
+        tensors = load_file(weights)
+        next(tensor for name, tensor in tensors.items() if name.endswith("decoder.layers.1.fc1.bias"))[0] = torch.nan
+        save_file(tensors, weights, {"format": "pt"})
     else:
         from safetensors.torch import load_file, save_file
 

@@ -41,9 +41,11 @@ def test_weights_and_buffers_come_back_bit_for_bit(tmp_path: Path) -> None:
         ("2.weight", torch.zeros(1), "extra \\['2.weight'\\]"),
         ("0.weight", torch.zeros(2, 3), "shape \\(3, 2\\) for 0.weight; got \\(2, 3\\)"),
         ("0.bias", torch.tensor([0.0, float("nan"), 0.0]), "0.bias holds NaN"),
-        ("1.running_var", torch.tensor([1.0, float("inf"), 1.0]), "1.running_var holds NaN or infinity"),
+        ("1.running_var", torch.tensor([1.0, float("inf"), 1.0]), "1.running_var holds NaN, infinity"),
+        ("0.bias", torch.tensor([0.0, -1e300, 0.0], dtype=torch.float64), "0.bias holds NaN, infinity or a value too large"),
+        ("0.bias", torch.tensor([0.0, float("nan"), 0.0], dtype=torch.bfloat16), "0.bias holds NaN"),
     ],
-    ids=["missing", "extra", "shape", "nan", "inf"],
+    ids=["missing", "extra", "shape", "nan", "inf", "beyond_float32", "bfloat16"],
 )
 def test_weights_that_are_not_exactly_the_networks_are_refused(
     file: Path, name: str, tensor: torch.Tensor | None, message: str

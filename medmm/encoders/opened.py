@@ -20,6 +20,7 @@ from medmm.errors import TaskError
 from medmm.optional import monai
 from medmm.transforms.volume import VolumeRecipe
 from medmm.types import Modality
+from medmm.weights import refuse_not_finite
 
 _WIDE = ((-1000.0, 1000.0),)
 
@@ -231,7 +232,7 @@ def fill(net: nn.Module, state: Mapping[str, torch.Tensor], whose: str, *, other
         others: How names of tensors begin that are of other parts.
 
     Raises:
-        TaskError: If a tensor is missing, of another shape or of no known part.
+        TaskError: If a tensor is missing, of another shape, of no known part or not finite.
     """
     expected = net.state_dict()
     wrong = sorted(name for name, tensor in expected.items() if name not in state or state[name].shape != tensor.shape)
@@ -242,6 +243,7 @@ def fill(net: nn.Module, state: Mapping[str, torch.Tensor], whose: str, *, other
         )
         msg = f"Expected the weights of {whose} and nothing else; {told}."
         raise TaskError(msg)
+    refuse_not_finite(state, expected, TaskError)
     net.load_state_dict({name: state[name] for name in expected})
 
 

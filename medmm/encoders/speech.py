@@ -12,6 +12,7 @@ from medmm.encoders.text import OF_ITS_FOLDER, encoder_of
 from medmm.errors import TaskError
 from medmm.transforms.audio import AudioRecipe
 from medmm.types import Modality
+from medmm.weights import refuse_not_finite
 
 _RANGE = 2.0  # of normalised log-mel values; silence lies this far below the loudest
 
@@ -52,7 +53,7 @@ class _Speech(nn.Module):
         """Take the weights of a local folder or hub repository; safetensors only, no remote code.
 
         Raises:
-            TaskError: If they cannot be read, or do not fill the encoder.
+            TaskError: If they cannot be read, do not fill the encoder, or are not finite.
         """
         from transformers import AutoModel
 
@@ -60,7 +61,8 @@ class _Speech(nn.Module):
             pretrained, found = AutoModel.from_pretrained(
                 source, trust_remote_code=False, use_safetensors=True, output_loading_info=True
             )
-            self.net.load_state_dict(encoder_of(pretrained).state_dict())
+            state = encoder_of(pretrained).state_dict()
+            self.net.load_state_dict(state)
         except Exception:  # foreign files: parsers throw anything
             msg = "Expected a Hugging Face speech encoder of this configuration in safetensors; it could not be read."
             raise TaskError(msg) from None
@@ -68,6 +70,7 @@ class _Speech(nn.Module):
         if missing:
             msg = f"Expected pretrained weights for the whole speech encoder; missing {missing[:3]}. They would stay random."
             raise TaskError(msg)
+        refuse_not_finite(state, self.net.state_dict(), TaskError)
 
 
 class HuggingFaceMel(_Speech):

@@ -13,6 +13,7 @@ from medmm.encoders import Encoded
 from medmm.errors import TaskError
 from medmm.transforms.text import TextRecipe
 from medmm.types import Modality
+from medmm.weights import refuse_not_finite
 
 OF_ITS_FOLDER = ("_name_or_path", "dtype", "transformers_version")  # entries of a config that say nothing of the network
 _RESERVED = 2  # positions some encoders (RoBERTa) keep for themselves
@@ -129,7 +130,7 @@ class HuggingFace(nn.Module):
         """Take the weights of a local folder or hub repository; safetensors only, no remote code.
 
         Raises:
-            TaskError: If they cannot be read, or do not fill the encoder.
+            TaskError: If they cannot be read, do not fill the encoder, or are not finite.
         """
         from transformers import AutoModel
 
@@ -137,11 +138,13 @@ class HuggingFace(nn.Module):
             pretrained, found = AutoModel.from_pretrained(
                 source, trust_remote_code=False, use_safetensors=True, output_loading_info=True
             )
-            self.net.load_state_dict(encoder_of(pretrained).state_dict())
+            state = encoder_of(pretrained).state_dict()
+            self.net.load_state_dict(state)
         missing = sorted(name for name in found["missing_keys"] if not name.startswith(_UNUSED))
         if missing:
             msg = f"Expected pretrained weights for the whole text encoder; missing {missing[:3]}. They would stay random."
             raise TaskError(msg)
+        refuse_not_finite(state, self.net.state_dict(), TaskError)
 
     def forward(self, ids: torch.Tensor, values: torch.Tensor, is_number: torch.Tensor, mask: torch.Tensor) -> Encoded:
         """Encode (B, T) notes; `mask` is True on real tokens."""

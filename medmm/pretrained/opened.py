@@ -24,6 +24,7 @@ from medmm.table import write_csv
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer, Wording
 from medmm.types import Modality
+from medmm.weights import refuse_not_finite
 
 State = Mapping[str, torch.Tensor]
 
@@ -146,17 +147,18 @@ def _fill(network: PretrainedNetwork, layout: Layout, state: State, name: str) -
 
 def _fill_projection(project: nn.Module, state: State, published: tuple[str, bool] | None, name: str) -> None:
     """Of a linear layer, or of a convolution over one voxel, which is the same; where none has a bias, ours is 0."""
-    wanted = {part: tensor.shape for part, tensor in project.state_dict().items()}
+    wanted = project.state_dict()
     found: dict[str, torch.Tensor] = {}
     if published is not None:
         at, biased = published
         found = _below(state, f"{at}.")
         found = {part: tensor.flatten(1) if part == "weight" else tensor for part, tensor in found.items()}
         if not biased and "bias" not in found and "bias" in wanted:
-            found["bias"] = torch.zeros(wanted["bias"])
-    if {part: tensor.shape for part, tensor in found.items()} != wanted:
+            found["bias"] = torch.zeros_like(wanted["bias"])
+    if {part: tensor.shape for part, tensor in found.items()} != {part: tensor.shape for part, tensor in wanted.items()}:
         msg = f"Expected the projections of {name} into its common space; one is missing, too many or of another shape."
         raise TaskError(msg)
+    refuse_not_finite(found, wanted, TaskError)
     project.load_state_dict(found)
 
 

@@ -99,3 +99,12 @@ def test_other_weights_are_refused_without_a_path(tmp_path: Path) -> None:
     with pytest.raises(TaskError) as caught:
         HuggingFaceMel(AudioRecipe(seconds=2.0), WHISPER).load_pretrained(str(tmp_path))
     assert str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    reference = saved(WAV2VEC2, tmp_path)
+    reference.encoder.layers[1].final_layer_norm.weight.data[0] = value
+    reference.save_pretrained(tmp_path)
+    with pytest.raises(TaskError, match=r"layers\.1\.final_layer_norm\.weight holds NaN, infinity"):
+        HuggingFaceWaveform(AudioRecipe(), WAV2VEC2).load_pretrained(str(tmp_path))

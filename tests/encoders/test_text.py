@@ -169,7 +169,7 @@ def test_notes_longer_than_the_encoder_reads_are_cut_to_its_positions(bert: Path
     assert torch.isfinite(encode(encoder, tokenizer, "lesion " * 60)).all()
 
 
-@pytest.mark.parametrize("broken", ["nothing", "pickle", "no_tokenizer", "half_the_weights", "no_json"])
+@pytest.mark.parametrize("broken", ["nothing", "pickle", "no_tokenizer", "half_the_weights", "no_json", "nan"])
 def test_an_encoder_that_cannot_be_read_in_full_is_refused(bert: Path, tmp_path: Path, broken: str) -> None:
     folder = tmp_path / "m"
     if broken != "nothing":
@@ -184,6 +184,10 @@ def test_an_encoder_that_cannot_be_read_in_full_is_refused(bert: Path, tmp_path:
     if broken == "half_the_weights":
         kept = {name: tensor for name, tensor in load_file(weights).items() if "layer.1" not in name}
         save_file(kept, weights, {"format": "pt"})
+    if broken == "nan":
+        tensors = load_file(weights)
+        tensors["encoder.layer.1.output.dense.bias"][3] = torch.nan
+        save_file(tensors, weights, {"format": "pt"})
     if broken == "no_json":
         (folder / "config.json").write_text("{")
     with pytest.raises(TaskError) as caught:

@@ -189,10 +189,17 @@ def test_the_folder_says_whose_weights_it_holds(made: Made, opened: tuple[Path, 
         made.open(opened[0])
 
 
+def _begins(tensors: dict[str, Any], name: str) -> str:
+    return next(known for known in tensors if known.startswith(name))
+
+
 def spoil(name: str) -> list[tuple[Callable[[dict[str, Any]], Any], str]]:
     text = {"merlin": "encode_text.text_encoder.", "ct_clip": "text_transformer.", "colipri": "text_encoder.backbone."}[name]
     factor = {"merlin": "logit_scale", "ct_clip": "temperature", "colipri": "softmax_temperature"}[name]
     layer = f"{text}encoder.layer.0.output.dense.bias"
+    first = {"merlin": "encode_image.i3_resnet.conv1.weight", "ct_clip": "visual_transformer.to_patch_emb.2.bias"}
+    last = {"merlin": "encode_text.linear_layer.weight", "ct_clip": "to_text_latent.weight"}
+    image, projection = first.get(name, "image_encoder."), last.get(name, "text_encoder.pooler.attn.out_proj.bias")
     another_projection: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "merlin": (lambda t: t.pop("encode_image.i3_resnet.contrastive_head.bias"), "projections of merlin"),
         "ct_clip": (lambda t: t.update({"to_text_latent.bias": torch.zeros(1)}), "projections of ct_clip"),
@@ -204,10 +211,13 @@ def spoil(name: str) -> list[tuple[Callable[[dict[str, Any]], Any], str]]:
         (lambda t: t.update({factor: torch.tensor(torch.nan)}), f"finite {factor}"),
         (lambda t: t.update({f"{text}embeddings.word_embeddings.weight": torch.zeros(9000, 24)}), "9000 words"),
         another_projection[name],
+        (lambda t: t.update({layer: t[layer] / 0}), "layer.0.output.dense.bias holds NaN"),
+        (lambda t: t.update({found: t[found] * torch.inf for found in [_begins(t, image)]}), "holds NaN"),
+        (lambda t: t.update({projection: t[projection] * torch.nan}), "holds NaN"),
     ]
 
 
-@pytest.mark.parametrize("case", range(5))
+@pytest.mark.parametrize("case", range(8))
 def test_what_is_not_the_published_layout_is_refused(made: Made, tmp_path: Path, case: int) -> None:
     change, reason = spoil(made.name)[case]
     tensors = dict(made.tensors)
