@@ -34,7 +34,7 @@ class FurtherTask:
         name: Column of the cohort with the truth; of a multilabel task its columns are `<name>__<label>`.
         kind: `binary`, `multiclass`, `multilabel`, `ordinal` or `regression`.
         labels: Classes, of an ordinal task in their order; as found when not stated. None of a regression.
-        weight: lambda_t of a fixed weighting.
+        weight: lambda_t of a fixed weighting; 1 with a learned one.
         mean, sd: Of a regression's truth among the training patients; filled in by training.
         frequencies: Of the labels among the training patients; filled in by training.
         slope: Inverse temperature, one a label if multilabel, fitted on held-out patients; none when nothing is calibrated.

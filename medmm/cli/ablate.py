@@ -48,6 +48,10 @@ def ablate(
     if resume and not (out / "cells").is_dir():
         msg = "Expected an interrupted comparison to go on with; the folder holds none. Leave --resume out."
         raise TaskError(msg)
+    for key, option in (("fusion", "--fusions"), ("modalities", "--subsets")):
+        if any(setting.partition("=")[0] == key for setting in settings or []):
+            msg = f"Expected {option} in place of --set {key}, which is what a comparison varies. Leave --set {key} out."
+            raise TaskError(msg)
     config = config_from(choices_of(config_file, epochs=epochs), settings or [])
     plan = Plan(
         fusions=tuple(FUSIONS) if fusions == "all" else tuple(fusions.split(",")),

@@ -85,7 +85,7 @@ def _incomplete() -> AudioError:
 
 def _unfit() -> AudioError:
     msg = (
-        f"Expected WAV or FLAC of at most {LIMITS.audio_bytes >> 20} MB and {LIMITS.audio_seconds:.0f} seconds, in one or two "
-        "channels; got something else. Export it so, or shorten it."
+        f"Expected WAV or FLAC of at most {LIMITS.audio_bytes >> 20} MB and {LIMITS.audio_seconds:.0f} seconds, less where more "
+        "is sampled than two channels at 48 kHz; got something else. Export it so, or shorten it."
     )
     return AudioError(msg)

@@ -73,7 +73,7 @@ def attacked(
 
 @dataclass
 class Words:
-    """What is added to word embeddings, and the embeddings seen last, by number of the network; empty until there is a note."""
+    """What is added to word embeddings, and the embeddings seen last, 0 where notes are padded; by number of the network."""
 
     shift: dict[int, torch.Tensor]
     seen: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -101,20 +101,21 @@ def words_moved_by(
 def _moved(
     network: MultimodalClassifier, number: int, words: Words, first: Callable[[torch.Tensor], torch.Tensor]
 ) -> Iterator[None]:
-    awaited = False
+    awaited: torch.Tensor | None = None
 
-    def begin(_module: nn.Module, _inputs: Any) -> None:
+    def begin(_module: nn.Module, inputs: Any) -> None:
         nonlocal awaited
-        awaited = True
+        *_, awaited = inputs  # the mask of real tokens
 
     def move(_module: nn.Module, _inputs: Any, embedded: torch.Tensor) -> torch.Tensor:
         nonlocal awaited
-        if not awaited:
+        if awaited is None:
             return embedded  # of what an encoder adds itself: Longformer fills up whole windows
-        words.seen[number], awaited = embedded.detach(), False
+        real, awaited = awaited[..., None].to(embedded.dtype), None
+        words.seen[number] = embedded.detach() * real
         if number not in words.shift:
             words.shift[number] = first(words.seen[number]).requires_grad_()
-        return embedded + words.shift[number]
+        return embedded + words.shift[number] * real
 
     encoder = network.encoders["text"] if "text" in network.encoders else nn.Module()
     table = next((m for m in encoder.modules() if isinstance(m, nn.Embedding)), None)
@@ -154,7 +155,8 @@ def _stepped(delta: torch.Tensor, gradient: torch.Tensor | None, reach: float, p
 
 def _anywhere(embedded: torch.Tensor, reach: float) -> torch.Tensor:
     """A point drawn evenly from each note's ball."""
-    drawn, numbers = torch.randn_like(embedded), embedded[0].numel()
+    real = embedded.any(2, keepdim=True)
+    drawn, numbers = torch.randn_like(embedded) * real, real.sum((1, 2), keepdim=True) * embedded.shape[2]
     share = torch.rand(len(embedded), 1, 1, device=embedded.device) ** (1 / numbers)
     return drawn * share * reach * _length(embedded) / _length(drawn)
 

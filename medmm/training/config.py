@@ -322,6 +322,9 @@ def _refuse_contradictions(config: TrainConfig) -> None:
     if config.loss == "logit_adjusted" and config.class_weights != "none":
         msg = "Expected class_weights none with loss logit_adjusted, which sees to frequencies itself; got both. Leave one out."
         raise TaskError(msg)
+    if config.task_weights == "uncertainty" and (stated := [task.name for task in config.tasks if task.weight != 1]):
+        msg = f"Expected no weight of {' and '.join(stated)} with task_weights uncertainty, which learns it. Leave one out."
+        raise TaskError(msg)
     for one, other in combinations(("frozen", "unfreeze", "peft"), 2):
         if both := set(getattr(config, one)) & set(getattr(config, other)):
             msg = f"Expected an encoder to be in {one} or in {other}; {' and '.join(sorted(both))} is in both. Leave one out."

@@ -19,6 +19,8 @@ from medmm.errors import TaskError
         (["--seeds", "one"], "--seeds"),
         (["--resume"], "nothing is|holds none"),
         (["--fusions", "consat"], "concat"),
+        (["--set", "fusion=gated"], "--fusions in place of"),
+        (["--set", 'modalities=["text"]'], "--subsets in place of"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, options: list[str], said: str) -> None:

@@ -95,12 +95,35 @@ def test_an_attack_raises_the_loss_within_its_distance_and_leaves_the_model_alon
         assert ("text" in sample.inputs) == ("text" in other.inputs)
 
 
+def lengths_of_words(preprocessor: Preprocessor, samples: list[Sample], model: MultimodalClassifier) -> torch.Tensor:
+    """Of the embeddings of each note's own tokens, without what it is padded with."""
+    table = next(m for m in model.encoders["text"].modules() if isinstance(m, torch.nn.Embedding))
+    ids, _, _, mask = (tensor[:2] for tensor in preprocessor.collate(samples).inputs["text"])
+    return (table(ids) * mask[..., None]).detach().flatten(1).norm(dim=1)
+
+
 def test_words_move_by_a_share_of_their_own_length() -> None:
     preprocessor, samples, model = mixed_samples()
     _, shift = attacked(model, samples, loss_of(model, preprocessor, np.eye(2)[[0, 1, 0]]), Attack("fgsm", image=0, text=0.2))
-    table = next(m for m in model.encoders["text"].modules() if isinstance(m, torch.nn.Embedding))
-    own = table(preprocessor.collate(samples).inputs["text"][0][:2]).flatten(1).norm(dim=1)
+    own = lengths_of_words(preprocessor, samples, model)
     assert torch.allclose(shift[0].flatten(1).norm(dim=1), 0.2 * own, rtol=1e-4)
+
+
+def test_how_far_a_note_may_be_moved_does_not_depend_on_how_far_it_is_padded() -> None:
+    preprocessor, samples, model = mixed_samples()
+    short, long = samples[1], samples[1].having("text", *(t.repeat(3) for t in samples[1].inputs["text"]))
+    target, attack = np.eye(2)[[1, 1]], Attack("fgsm", image=0, text=0.2)
+    _, alone = attacked(model, [short], loss_of(model, preprocessor, target[:1]), attack)
+    _, beside = attacked(model, [short, long], loss_of(model, preprocessor, target), attack)
+    tokens = len(short.inputs["text"][0])
+    torch.testing.assert_close(beside[0][0, :tokens], alone[0][0], rtol=1e-3, atol=1e-5)
+    assert not beside[0][0, tokens:].any()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        _, drawn = attacked(
+            model, [short, long], lambda given: 0 * loss_of(model, preprocessor, target)(given), replace(attack, method="pgd")
+        )
+        assert not drawn[0][0, tokens:].any()
 
 
 def test_what_an_encoder_embeds_beside_the_notes_is_left_alone() -> None:
@@ -126,8 +149,7 @@ def shift_of(attack: Attack, seed: int, weight: float = 1.0) -> tuple[torch.Tens
     loss = loss_of(model, preprocessor, np.eye(2)[[0, 1, 0]])
     torch.manual_seed(seed)
     _, shift = attacked(model, samples, lambda moved: weight * loss(moved), attack)
-    table = next(m for m in model.encoders["text"].modules() if isinstance(m, torch.nn.Embedding))
-    return shift[0], table(preprocessor.collate(samples).inputs["text"][0][:2]).detach().flatten(1).norm(dim=1)
+    return shift[0], lengths_of_words(preprocessor, samples, model)
 
 
 def test_pgd_begins_anywhere_in_the_ball_of_the_words_and_fgsm_at_the_words_themselves() -> None:

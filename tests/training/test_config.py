@@ -145,6 +145,7 @@ def test_a_configuration_survives_its_record() -> None:
         (["precision=fp16", "adversarial.method=fgsm"], "gradients vanish in fp16"),
         (["compile=true", "adversarial.method=fgsm"], "no compile with adversarial"),
         (['gradient_checkpointing=["image"]'], "of image with the encoder resnet"),
+        (['tasks=[{"name":"size","kind":"regression","weight":2}]', "task_weights=uncertainty"], "no weight of size with"),
     ],
 )
 def test_choices_that_contradict_each_other_are_refused(settings: list[str], told: str) -> None:

@@ -50,8 +50,8 @@ def test_a_modality_that_no_sample_has_takes_no_room(study: Study, image: bool, 
 @pytest.mark.parametrize(
     ("preprocessor", "study", "message"),
     [
-        (BOTH, Study(), "image or text; got nothing"),
-        (BOTH, Study(note=Note(" \u200b ")), "image or text; got nothing"),
+        (BOTH, Study(), "image or text; got none of it"),
+        (BOTH, Study(note=Note(" \u200b ")), "image or text; got none of it"),
         (Preprocessor(RECIPE, None), Study(note=Note("x")), "Expected image; got text"),
         (Preprocessor(None, TOKENIZER), Study((ct(),)), "Expected text; got image"),
     ],
