@@ -308,6 +308,7 @@ class Study:
         provenance: How the images were chosen.
         recording: Spoken words, or None.
         values: Tabular values, or None.
+        unopened: What lies there too and was not opened, because nobody asked for it.
     """
 
     volumes: tuple[Volume, ...] = ()
@@ -316,6 +317,7 @@ class Study:
     provenance: Provenance = field(default_factory=Provenance)
     recording: Recording | None = None
     values: Values | None = None
+    unopened: frozenset[Modality] = frozenset()
 
     @property
     def modalities(self) -> frozenset[Modality]:

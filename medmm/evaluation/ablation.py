@@ -122,7 +122,7 @@ def ablate(
     plan = replace(
         plan, config=checked(config.to_dict() | {k: v for k, v in task.training_choices.items() if not getattr(config, k)})
     )
-    configs = [plan.config_of(row, plan.config.seed) for row in plan.rows]
+    configs = [plan.config_of(row, seed) for row in plan.rows for seed in plan.seeds]
     refuse_idle(configs)
     sections = plan.config.read_sections
     cohort = read_cohort(cohort_path, labels=task.labels or None, fields=task.values, sections=sections)
@@ -132,7 +132,7 @@ def ablate(
     bench = _Bench(Path(target), cohort_path, cohort, task, out, plan, device)
     together = Together(choose_device(device))
     if together.index == 0:
-        warn_of_idle(configs, Use(cohort.cases, folds=plan.folds is not None))
+        warn_of_idle(configs, Use(cohort.cases, folds=plan.folds is not None), plan.config)
     with sole_user(out) if together.index == 0 else nullcontext():
         cells = [(row, seed) for row in plan.rows for seed in plan.seeds]
         answered: dict[_Row, list[Predictions]] = {row: [] for row in plan.rows}

@@ -26,7 +26,7 @@ from medmm.pretrained.config import PretrainedConfig
 from medmm.pretrained.network import PretrainedNetwork
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer
-from medmm.types import Modality
+from medmm.types import MODALITIES, Modality
 from medmm.weights import check_manifest, load_weights, save_weights, write_manifest
 
 FORMAT = 1
@@ -130,6 +130,15 @@ def load_pretrained(folder: str | Path, device: torch.device) -> Pretrained:
         patients = frozenset(row["patient_id"] for row in csv.DictReader(file) if row["split"] != "test")
     preprocessor = _read_preprocessor(folder, network.config)
     return Pretrained(network.to(device).eval(), preprocessor, patients, about, digest)
+
+
+def read_by(folder: str | Path) -> frozenset[Modality]:
+    """What the encoders of a pretrained folder read; nothing where it is none, of which opening it tells."""
+    try:
+        network = json.loads((Path(folder) / "pretraining.json").read_text(encoding="utf-8"))["network"]
+        return frozenset(name for name in MODALITIES if network.get(name))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return frozenset()
 
 
 def _read_preprocessor(folder: Path, config: PretrainedConfig) -> Preprocessor:

@@ -67,6 +67,7 @@ class Case:
     series: tuple[str | None, ...] = ()
     repair: tuple[Repair, ...] = ()
     sections: tuple[SectionName, ...] | None = None
+    unopened: frozenset[Modality] = frozenset()
 
     def open(self, opener: Opener = open_study) -> Study:
         """Read the study from disk.
@@ -82,11 +83,13 @@ class Case:
         study = opener(first, self.read_note(), series=name, repair=self.repair, audio=self.audio)
         for image, another in zip(others, names, strict=True):
             study = study.with_images(opener(image, series=another, repair=self.repair))
-        return replace(study, values=self.read_values())
+        return replace(study, values=self.read_values(), unopened=self.unopened)
 
     def reading(self, modalities: Collection[Modality]) -> Case:
         """Without the images and the recording that are not among what is read: they take time, and must not fail the rest."""
-        case = self if "image" in modalities else replace(self, images=(), series=(), repair=())
+        there: dict[Modality, bool] = {"image": bool(self.images), "audio": self.audio is not None}
+        case = replace(self, unopened=frozenset(name for name in there if there[name] and name not in modalities))
+        case = case if "image" in modalities else replace(case, images=(), series=(), repair=())
         return case if "audio" in modalities else replace(case, audio=None)
 
     def read_note(self) -> Note | None:

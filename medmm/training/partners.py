@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from medmm.encoders import ENCODERS
 from medmm.errors import TaskError
 from medmm.fusion import FUSIONS
+from medmm.pretrained.folder import read_by
 from medmm.sections import split_sections
 from medmm.sources.cohort import Case
 from medmm.training.adapters import Peft
@@ -85,6 +86,7 @@ _OF_ONE: dict[Modality, tuple[str, ...]] = {
     "audio": ("audio_encoder", "audio_source", "audio_seconds"),
     "tabular": ("tabular_encoder",),
 }
+_OF_FRESH: dict[Modality, tuple[str, ...]] = {"image": ("image_source", "voxels"), "text": ("text_source", "max_tokens")}
 _SHAPE = tuple(f"augmentation.image.{key}" for key in ("rotation", "scale", "shift", "crop", "flip"))
 
 _PARTNERS = (
@@ -127,14 +129,16 @@ def refuse_idle(configs: Sequence[TrainConfig]) -> None:
         raise TaskError(msg)
 
 
-def warn_of_idle(configs: Sequence[TrainConfig], use: Use) -> None:
+def warn_of_idle(configs: Sequence[TrainConfig], use: Use, stated: TrainConfig | None = None) -> None:
     """Warn, once for all, of choices that find nothing to act on in what they are used for.
 
     Args:
         configs: All that a command trains with.
         use: What for.
+        stated: The choices as they were before what is compared took their place.
     """
-    if found := _idle(_occasions(configs, use), configs):
+    replaced = _replaced(stated, configs) if stated is not None else []
+    if found := [*replaced, *_idle(_occasions(configs, use), configs)]:
         told = "; ".join(f"{' and '.join(keys)} without {what}" for keys, what in found)
         warnings.warn(f"Some choices have no effect here: {told}. Leave them out, or look for what is missing.", IdleWarning, 2)
 
@@ -177,6 +181,7 @@ def _occasions(configs: Sequence[TrainConfig], use: Use) -> list[Need]:
     """What choices find to act on."""
     return [
         *(_of_reading(name, use) for name in MODALITIES),
+        *map(_of_fresh, _OF_FRESH),
         Need(_OF_SEVERAL, "several modalities to read", lambda c: len(use.reads(c)) > 1),
         Need(("fusion", "fusion_options"), "several modalities or tasks", lambda c: len(use.reads(c)) > 1 or bool(c.tasks)),
         *map(_of_fusion, sorted({name for config in configs for name in config.fusion_options})),
@@ -195,6 +200,11 @@ def _of_reading(name: Modality, use: Use) -> Need:
     return Need(keys, f"{name} to read", lambda c: name in use.reads(c))
 
 
+def _of_fresh(name: Modality) -> Need:
+    what = f"an encoder of {name} other than that of init, which comes with its own input and weights"
+    return Need(_OF_FRESH[name], what, lambda c: c.init is None or name not in read_by(c.init))
+
+
 def _of_fusion(name: str) -> Need:
     return Need((f"fusion_options.{name}",), f"fusion={name}", lambda c: c.fusion == name)
 
@@ -208,6 +218,18 @@ def _idle(needs: Sequence[Need], configs: Sequence[TrainConfig]) -> list[tuple[l
         if keys and not any(need.met(config) for config in configs):
             found.append((keys, need.what))
     return found
+
+
+def _replaced(stated: TrainConfig, configs: Sequence[TrainConfig]) -> list[tuple[list[str], str]]:
+    """Keys whose stated value none of the configurations has; a seed that also divides the patients still does."""
+    keys = {"fusion", "modalities", *(["seed"] if stated.split_seed is not None else [])} & set(_stated(stated))
+    joining = [config for config in configs if len(config.modalities) > 1 and not config.tasks] or configs
+    trained = {key: [_in_any_order(getattr(c, key)) for c in (joining if key == "fusion" else configs)] for key in keys}
+    return [([key], "it among what is compared") for key in sorted(keys) if _in_any_order(getattr(stated, key)) not in trained[key]]
+
+
+def _in_any_order(value: Any) -> Any:
+    return frozenset(value) if isinstance(value, tuple) else value
 
 
 def _stated(config: TrainConfig) -> Iterator[str]:

@@ -118,7 +118,7 @@ class Preprocessor:
         usable = study.modalities & self.modalities
         if not usable:
             wanted = [in_words(name) for name in self.readers]
-            got = [in_words(name) for name in MODALITIES if name in study.modalities] or ["none of it"]
+            got = [in_words(name) for name in MODALITIES if name in study.modalities | study.unopened] or ["none of it"]
             msg = f"Expected {' or '.join(wanted)}; got {' and '.join(got)}. Hand in something this model reads."
             msg = " ".join([msg, *(notice.message for notice in notices)])
             raise MissingModalityError(msg)

@@ -234,6 +234,26 @@ def test_choices_without_effect_can_be_put_back() -> None:
     assert without_idle(config_from({}, idle)) == TrainConfig(frozen=("text",), epochs=3)
 
 
+def test_what_is_compared_instead_of_the_choices_is_told(cohort: Path, tmp_path: Path) -> None:
+    subsets, own = (frozenset({"text"}),), ["fusion=late", "seed=7", "split_seed=1", 'modalities=["text","tabular"]']
+    plan = Plan(
+        ("concat",),
+        (frozenset({"text"}), frozenset({"tabular"}), frozenset({"text", "tabular"})),
+        (0,),
+        config_from({}, [*SMALL, *own]),
+    )
+    configs = [plan.config_of(row, 0) for row in plan.rows]
+    told = told_in(lambda: warn_of_idle(configs, Use(read_cohort(cohort).cases), plan.config))
+    assert "seed without it among what is compared" in told
+    assert "fusion without it among what is compared" in told
+    assert "modalities without" not in told
+    told = told_in(lambda: ablate(cohort, tmp_path / "text", replace(plan, fusions=(), subsets=subsets), device="cpu"))
+    assert "modalities without it among what is compared" in told
+    assert "seed without it" not in told_in(
+        lambda: warn_of_idle(configs, Use(read_cohort(cohort).cases), replace(plan.config, split_seed=None, voxels=1))
+    )
+
+
 def test_the_command_line_ends_with_what_is_needed(cohort: Path, tmp_path: Path) -> None:
     for command, more in (("train", []), ("pretrain", ["--objectives", "masked_language"])):
         result = CliRunner().invoke(app, [command, str(cohort), "--out", str(tmp_path / command), "--set", "momentum=0.5", *more])

@@ -26,6 +26,7 @@ from medmm.pretrained.folder import load_pretrained
 from medmm.pretrained.network import PretrainedNetwork
 from medmm.sources.cohort import read_cohort
 from medmm.training import TrainConfig, train
+from medmm.training.partners import IdleWarning
 from medmm.training.pretrain import Aims, pretrain
 from medmm.training.split import split_unlabelled
 from medmm.transforms.batch import Preprocessor
@@ -39,6 +40,7 @@ SMALL = TrainConfig(
     epochs=3, width=16, voxels=8**3, learning_rate=4e-3, image_encoder="patch", encoder_options={"image": {"widths": [8, 16]}},
     modalities=("image", "text"),
 )  # fmt: skip
+BEGUN = replace(SMALL, voxels=TrainConfig().voxels)  # that of init holds
 NOTES = TrainConfig(epochs=3, width=16, modalities=("text",))
 PRODUCTS = ["weights.safetensors", "pretraining.json", "tokenizer.json", "split.csv", "sha256.json"]
 
@@ -131,7 +133,7 @@ def test_after_a_kill_at_any_moment_it_ends_with_the_same_bytes(both: Path, pret
 
 
 def test_training_starts_from_the_pretrained_encoders_and_says_so(pretrained: Path, both: Path, tmp_path: Path) -> None:
-    still = replace(SMALL, init=str(pretrained), epochs=1, learning_rate=1e-12, encoder_options={})
+    still = replace(BEGUN, init=str(pretrained), epochs=1, learning_rate=1e-12, encoder_options={})
     train(both, tmp_path / "run", still, labels=LABELS)
     start, model = load_pretrained(pretrained, CPU), load_model_folder(tmp_path / "run", CPU)
     for name in ("image", "text"):
@@ -141,6 +143,16 @@ def test_training_starts_from_the_pretrained_encoders_and_says_so(pretrained: Pa
     assert (tmp_path / "run" / "tokenizer.json").read_bytes() == (pretrained / "tokenizer.json").read_bytes()
     assert f"The encoders of image and text started from pretrained weights `{start.digest[:12]}`" in model.card
     assert json.loads((tmp_path / "run" / "train.json").read_text())["init"] == start.digest
+
+
+def test_choices_that_give_way_to_what_init_knows_are_told(pretrained: Path, both: Path, tmp_path: Path) -> None:
+    plain = replace(BEGUN, init=str(pretrained), epochs=1)
+    other = replace(plain, voxels=16**3, max_tokens=8)
+    train(both, tmp_path / "plain", plain, labels=LABELS)
+    with pytest.warns(IdleWarning, match="voxels without an encoder of image other than that of init") as told:
+        train(both, tmp_path / "other", other, labels=LABELS)
+    assert "max_tokens without an encoder of text other than that of init" in str(told[0].message)
+    assert (tmp_path / "plain/model.safetensors").read_bytes() == (tmp_path / "other/model.safetensors").read_bytes()
 
 
 def test_what_did_not_start_from_them_is_said_too(
@@ -206,7 +218,7 @@ def test_several_images_of_a_study_start_from_encoders_of_one(
     for row in rows:
         row["image"] = f"{row['image']}|{row['image']}"
         row["split"] = row["split"].replace("test", "val")
-    train(write_cohort(tmp_path, rows), tmp_path / "run", replace(SMALL, init=str(pretrained), epochs=1), labels=LABELS)
+    train(write_cohort(tmp_path, rows), tmp_path / "run", replace(BEGUN, init=str(pretrained), epochs=1), labels=LABELS)
     assert load_model_folder(tmp_path / "run", CPU).model.config.image.recipe.volumes == 2
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from medmm.errors import MissingModalityError, ScopeError
 from medmm.geometry import Grid
+from medmm.sources.cohort import Case
 from medmm.study import Note, Study, Volume
 from medmm.transforms.batch import Preprocessor
 from medmm.transforms.text import NoteTokenizer
@@ -53,6 +56,11 @@ def test_a_modality_that_no_sample_has_takes_no_room(study: Study, image: bool, 
         (BOTH, Study(), "image or text; got none of it"),
         (BOTH, Study(note=Note(" \u200b ")), "image or text; got none of it"),
         (Preprocessor(RECIPE, None), Study(note=Note("x")), "Expected image; got text"),
+        (
+            Preprocessor(None, TOKENIZER),
+            Case("S", "P", (Path("x.nii"),), None, None, None, {}).reading(("text",)).open(),
+            "text; got image",
+        ),
         (Preprocessor(None, TOKENIZER), Study((ct(),)), "Expected text; got image"),
     ],
 )
