@@ -85,7 +85,7 @@ class Contract:
         recipe = self.recipe
         return {
             "name": self.name, "shape_ras": list(recipe.shape), "spacing_ras_mm": list(recipe.spacing),
-            "window_hu": list(recipe.windows[0]), "axes": self.axes, "scale": list(self.scale),
+            "window_hu": list(recipe.windows[0]), "beyond": recipe.beyond, "axes": self.axes, "scale": list(self.scale),
             "weights": asdict(self.weights), "text": asdict(self.text), "verified": self.verified,
         }  # fmt: skip
 
@@ -116,7 +116,7 @@ CONTRACTS: Mapping[str, Contract] = {
             _CXR_BERT, "cc-by-nc-sa-4.0", _VERIFIED,
         ),
         Contract(
-            "colipri", VolumeRecipe((192, 192, 192), (2.0, 2.0, 2.0), _WIDE, antialias=False), "RAS", (-1.0, 1.0),
+            "colipri", VolumeRecipe((192, 192, 192), (2.0, 2.0, 2.0), _WIDE, antialias=False, beyond="least"), "RAS", (-1.0, 1.0),
             Published("microsoft/colipri", "MIT, weights included", ("model.safetensors",)), _CXR_BERT, "apache-2.0", _VERIFIED,
         ),
     )

@@ -9,7 +9,7 @@ and networks see voxels with their affine.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ class VolumeRecipe:
         modality: DICOM modality the model was made for.
         antialias: Whether finer voxels are averaged (True) or sampled by plain linear interpolation.
         volumes: Most images of one study that are read.
+        beyond: What lies beyond a scan: `air`, or the `least` value of the scan within the first window.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -56,6 +57,7 @@ class VolumeRecipe:
     modality: str = "CT"
     antialias: bool = True
     volumes: int = 1
+    beyond: Literal["air", "least"] = "air"
 
     def read(self, study: Study) -> tuple[tuple[torch.Tensor], list[Notice]]:
         """(V, R, A, S) in the recipe's unit: the first image and the next that are of its kind, `volumes` at most.
@@ -125,12 +127,11 @@ def resample(volume: Volume, recipe: VolumeRecipe, device: torch.device | str = 
         ScopeError: If the volume is not of the kind the recipe was made for.
     """
     _refuse_other_kind(volume, recipe)
-    target = volume.grid.centred(recipe.spacing, recipe.shape)
+    target, pad = volume.grid.centred(recipe.spacing, recipe.shape), _pad(volume, recipe)
     if is_aligned(volume.grid):
-        pad = PAD.get(recipe.unit, 0.0)
         values = sample_aligned(volume.array[0], volume.grid, target, pad, antialias=recipe.antialias, device=device)
     else:
-        values = _resample_oblique(volume, target, recipe, device)
+        values = _resample_oblique(volume, target, recipe, pad, device)
     tensor = monai("data").MetaTensor(values[None].contiguous(), affine=torch.from_numpy(target.affine))
     return tensor, _coverage_notices(volume.grid, recipe)
 
@@ -188,9 +189,16 @@ def _coverage_notices(grid: Grid, recipe: VolumeRecipe) -> list[Notice]:
     return []
 
 
-def _resample_oblique(volume: Volume, target: Grid, recipe: VolumeRecipe, device: torch.device | str) -> torch.Tensor:
+def _pad(volume: Volume, recipe: VolumeRecipe) -> float:
+    """Value of what lies beyond the scan."""
+    if recipe.beyond == "air":
+        return PAD.get(recipe.unit, 0.0)
+    return float(np.clip(volume.array[0].min(), *recipe.windows[0]))
+
+
+def _resample_oblique(volume: Volume, target: Grid, recipe: VolumeRecipe, pad: float, device: torch.device | str) -> torch.Tensor:
     # Antialias first: average down to about the target's spacing along each voxel axis.
-    tensor, pad = torch.from_numpy(np.ascontiguousarray(volume.array[:1])).to(device).float(), PAD.get(recipe.unit, 0.0)
+    tensor = torch.from_numpy(np.ascontiguousarray(volume.array[:1])).to(device).float()
     factors = [max(1, round(t / s)) if recipe.antialias else 1 for t, s in zip(target.spacing, volume.grid.spacing, strict=True)]
     factors = [min(f, n) for f, n in zip(factors, volume.grid.shape, strict=True)]
     pooled = torch.nn.functional.avg_pool3d(tensor, factors)

@@ -73,6 +73,25 @@ def test_a_mark_lands_where_the_published_recipe_has_it(name: str, stored: str) 
     assert tensor[middle] == pytest.approx(sum(contract.scale) / 2, abs=1e-5)  # water
 
 
+@pytest.mark.parametrize(("darkest", "expected"), [(-150, -0.15), (-1024, -1.0)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_colipri_pads_with_the_least_value_of_the_scan_within_its_window(darkest: int, expected: float, turned: bool) -> None:
+    """A scan of the inside of a body has no air in it; numpy's own padding by the minimum says what is expected."""
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    if turned:
+        c, s = np.cos(0.2), np.sin(0.2)
+        affine[:2, :2] = 2.0 * np.array([[c, -s], [s, c]])
+    array = np.full((96, 96, 96), 60, np.int16)
+    array[20:40, 30:60, 40:50] = darkest
+    contract = CONTRACTS["colipri"]
+    read, _ = contract.recipe.read(Study((Volume(array[None], Grid((96, 96, 96), affine), "HU", "CT"),)))
+    tensor = contract.arrange(*contract.recipe.stack([read]))[0, 0].numpy()
+    assert tensor[0, 0, 0] == tensor[-1, -1, -1] == pytest.approx(expected, abs=1e-6)
+    if not turned:
+        scaled = np.clip(array, -1000, 1000) / 1000
+        np.testing.assert_allclose(tensor, np.pad(scaled, 48, constant_values=scaled.min()), atol=1e-5)
+
+
 def test_merlins_input_is_that_of_its_own_chain_of_transforms() -> None:
     from monai.data import MetaTensor
     from monai.transforms import CenterSpatialCrop, Compose, Orientation, ScaleIntensityRange, Spacing, SpatialPad
