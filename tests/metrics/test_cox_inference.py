@@ -38,10 +38,10 @@ def test_estimates_errors_and_wald_intervals_equal_statsmodels(reference, name) 
     label, found = column(reference(name), 1), cox_inference(reference(name), 1)
     both = sm.GLM(label.y, sm.add_constant(label.log_odds), family=sm.families.Binomial()).fit(tol=1e-14)
     alone = sm.GLM(label.y, np.ones(400), family=sm.families.Binomial(), offset=label.log_odds).fit(tol=1e-14)
-    assert [*found.intercept, found.slope.estimate, found.slope.error] == pytest.approx(
-        [both.params[0], both.bse[0], both.params[1], both.bse[1]], rel=0, abs=1e-9
-    )
-    assert [found.in_the_large.estimate, found.in_the_large.error] == pytest.approx([alone.params[0], alone.bse[0]], abs=1e-9)
+    (intercept, its_error), large = found.intercept, found.in_the_large
+    assert [intercept, found.slope.estimate, large.estimate] == pytest.approx([*both.params, alone.params[0]], rel=0, abs=1e-9)
+    errors = [its_error, found.slope.error, large.error]  # theirs are those of the last step but one, which depends on the machine
+    assert errors == pytest.approx([*both.bse, alone.bse[0]], rel=0, abs=1e-8)
     assert found.slope.wald == pytest.approx(both.conf_int()[1], abs=1e-8)
     assert found.in_the_large.wald == pytest.approx(alone.conf_int()[0], abs=1e-8)
 
