@@ -78,6 +78,10 @@ class Search:
         single = [f"{key}={text}" for key, part in self.space.items() for text in part.ends]
         return [config_from(self.config.to_dict(), [setting]) for setting in single]
 
+    def trial_config(self, settings: list[str]) -> TrainConfig:
+        """Choices of a trial, one network, by what was drawn as `key=value` texts."""
+        return replace(config_from(self.config.to_dict(), settings), members=1)
+
     @property
     def wanted(self) -> int:
         """How many trainings there will be; a grid may end before."""
@@ -166,7 +170,7 @@ def _train_along(together: Together, plan: Search, cohort: str | Path, labels: t
 
     while (settings := together.from_first(list[str])) is not None:
         with suppress(TrialPruned, NonFiniteError, TaskError):
-            config = replace(config_from(plan.config.to_dict(), settings), members=1)
+            config = plan.trial_config(settings)
             train(cohort, "run", config, labels=labels, device=device, alone=False, on_epoch=on_epoch, on_scan=lambda _: None)
 
 
@@ -276,7 +280,7 @@ class _Attempt:
             self.trial.report(row[self.plan.metric], int(epoch))  # by the process that died
         settings = self.together.from_first(lambda: [f"{k}={text}" for k, text in self.trial.user_attrs["chosen"].items()])
         try:
-            self.config = replace(config_from(self.plan.config.to_dict(), settings), members=1)
+            self.config = self.plan.trial_config(settings)
             train(cohort, self.folder / "run", self.config, labels=labels, device=device, cache=cache, alone=False,
                   on_epoch=self._on_epoch, on_scan=lambda _: None, on_progress=on_progress)  # fmt: skip
         except TrialPruned:
