@@ -302,4 +302,4 @@ def test_other_machines_are_not_let_in_without_login() -> None:
 def test_who_drips_headers_is_let_go_while_others_are_served(drip: Drip) -> None:
     drip.thread.join(30)
     assert drip.open == []
-    assert drip.slowest < 5
+    assert drip.slowest < 9  # who is held is let go after ten

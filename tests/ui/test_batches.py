@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,18 +48,16 @@ def test_a_cohort_is_stopped_gone_on_with_after_a_reload_and_removed(page: Page)
     batch, job = batches.start("before", "sts51")
     while not job.phase.startswith("1 "):
         assert not job.done.wait(0.02)
-    asked = time.monotonic()
     batches.leave("before")
     with pytest.raises(CancelledError):
         job.result()
-    assert time.monotonic() - asked < 5
 
     assert batches.greet("somebody else", OTHER) is None
     assert batches.greet("after", TICKET) is batch
     assert batches.example(table, "after") is batch  # the same once more is the same
     _, again = batches.start("after", "sts51")
     found = again.result()
-    assert found["resumed"] >= 1
+    assert 1 <= found["resumed"] < 4
     assert [(row["study_id"], row["code"]) for row in found["rows"]] == [
         (row["study_id"], "") for row in read_rows(table, CohortError)
     ]

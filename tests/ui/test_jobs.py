@@ -94,7 +94,7 @@ def test_one_visitor_stops_only_what_is_hers(jobs: Jobs, held: Job, ask: Callabl
     jobs.cancel("anna")
     with pytest.raises(CancelledError):
         held.result()
-    assert time.monotonic() - began < 15  # it would have stood for 120
+    assert time.monotonic() - began < 60  # it would have stood for 120
     assert other.result()["modalities"] == ["text"]
 
 
