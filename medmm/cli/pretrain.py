@@ -46,7 +46,7 @@ def pretrain(
     aims = Aims(_weights(objectives), image_masked, mask_patch, text_masked)
     with progress() as on_progress:
         result = run_pretraining(cohort, out, aims, config, device=device, on_progress=on_progress)
-    if result.best_epoch < 0:
+    if not result.best_epochs:
         typer.echo("This run was finished before; nothing was done.", err=True)
     else:
         typer.echo(f"Pretrained folder ready: {result.n_train} studies learned from, {result.n_val} held out.", err=True)

@@ -221,7 +221,7 @@ def train(
 
 def say_trained(result: RunResult) -> None:
     """Say what a training run came to."""
-    if result.best_epoch < 0:
+    if not result.best_epochs:
         typer.echo("This run was finished before; nothing was done.", err=True)
     else:
         typer.echo(f"Model folder ready: {result.n_train} training and {result.n_val} validation studies.", err=True)

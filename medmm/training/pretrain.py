@@ -121,7 +121,7 @@ def pretrain(
     out, config, cache = together.folder(out), together.quiet(config), cache if together.index == 0 else None
     claim_run(out, "pretrain.json", choices)
     if together.from_first((out / MANIFEST).exists):
-        return RunResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
+        return RunResult(out, 0, 0, together.from_first(lambda: read_failures(out)), ())
     preprocessor, sides, failures = _read(table.cases, aims, config, out, cache or out / "cache", on_progress)
     network, progress = _fit(out, aims, config, preprocessor, sides, computing_on, on_progress)
     counts = {"n_train": len(sides["train"]), "n_val": len(sides["val"])}
@@ -129,7 +129,7 @@ def pretrain(
     save_pretrained(out, network, preprocessor, about)
     shutil.rmtree(out / "cache", ignore_errors=True)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
-    return RunResult(out, **counts, failures=tuple(failures), best_epoch=progress.best_epoch)
+    return RunResult(out, **counts, failures=tuple(failures), best_epochs=(progress.best_epoch,))
 
 
 def _read(

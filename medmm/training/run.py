@@ -33,14 +33,15 @@ class RunResult:
         folder: The model folder, or the pretrained one.
         n_train, n_val: Studies used to fit weights, and to stop (of a classifier also to calibrate and choose thresholds).
         failures: Cases that could not be read.
-        best_epoch: Epoch of the kept weights, -1 when an already finished run was found.
+        best_epochs: Epoch of the kept weights of each network, in the order of training; empty when an already finished run was
+            found.
     """
 
     folder: Path
     n_train: int
     n_val: int
     failures: tuple[Failure, ...]
-    best_epoch: int
+    best_epochs: tuple[int, ...]
 
 
 def require_chosen(config: TrainConfig) -> None:

@@ -111,7 +111,7 @@ def train(
         cases = tuple(c for c in table.cases if c.target is not None)
         result = run.by_split(cases) if folds is None else run.by_folds(cases, folds)
     else:
-        result = RunResult(out, 0, 0, together.from_first(lambda: read_failures(out)), -1)
+        result = RunResult(out, 0, 0, together.from_first(lambda: read_failures(out)), ())
     shutil.rmtree(out / "cache", ignore_errors=True)
     for checkpoint in out.glob("checkpoint*.safetensors*"):
         checkpoint.unlink()
@@ -154,12 +154,12 @@ class _Run:
         self._refuse_too_few(train_rows, kept)
         train_set, val_set = _examples(samples, kept, train_rows, self.tasks), _examples(samples, kept, val_rows, self.tasks)
         train_set, lesson = self._taught(train_set, [kept[i] for i in train_rows])
-        model, best_epoch = self._fit("", preprocessor, train_set, val_set if len(val_rows) else None)
+        model, best_epochs = self._fit("", preprocessor, train_set, val_set if len(val_rows) else None)
         heldout = heldout_logits(model, preprocessor, val_set, self.config.batch_size)
         calibration = f"{len(val_rows)} for stopping, calibration and thresholds"
         fitted_on = [*_fitted_on(kept, len(train_rows), calibration, failures), *lesson, scan.summary]
         self._save(model, preprocessor, heldout, train_set, split="val", fitted_on=fitted_on)
-        return RunResult(self.out, len(train_rows), len(val_rows), tuple(failures), best_epoch)
+        return RunResult(self.out, len(train_rows), len(val_rows), tuple(failures), best_epochs)
 
     def by_folds(self, labelled: Sequence[Case], folds: str | int) -> RunResult:
         """Predict every case outside `test` from weights that did not see it, then fit the final weights on all of them."""
@@ -185,11 +185,11 @@ class _Run:
         beside = apart(fold, unseen) if nested else {f: heldout.take(fold != f) for f in numbers}
         write_predictions(self.out / "predictions.csv", self.kind, self.table.labels, kept, heldout, beside, fold, self.tasks)
         everything = _examples(samples, kept, rows, self.tasks)
-        model, best_epoch = self._fit("", preprocessor, everything, None)
+        model, best_epochs = self._fit("", preprocessor, everything, None)
         calibration = f"calibration and thresholds from {len(numbers)}-fold predictions by weights that had not seen the case"
         fitted_on = [*_fitted_on(kept, len(rows), calibration, failures), scan.summary]
         self._save(model, preprocessor, heldout, everything, split="out-of-fold", fitted_on=fitted_on)
-        return RunResult(self.out, len(rows), 0, tuple(failures), best_epoch)
+        return RunResult(self.out, len(rows), 0, tuple(failures), best_epochs)
 
     def _read(
         self, plan_from: Sequence[Case], cases: Sequence[Case]
@@ -236,13 +236,13 @@ class _Run:
 
     def _fit(
         self, suffix: str, preprocessor: Preprocessor, train_set: Examples, val_set: Examples | None
-    ) -> tuple[Classifier, int]:
-        """Trained members as one classifier, and the epoch whose weights the first keeps."""
+    ) -> tuple[Classifier, tuple[int, ...]]:
+        """Trained members as one classifier, and the epoch whose weights each keeps."""
         seeds = self.config.member_seeds
         suffixes = [suffix, *(f"{suffix}-member{m}" for m in range(1, len(seeds)))]
         fitted = [self._fit_member(s, preprocessor, train_set, val_set, seed) for s, seed in zip(suffixes, seeds, strict=True)]
-        networks = [network for network, _ in fitted]
-        return Ensemble(networks) if networks[1:] else networks[0], fitted[0][1]
+        networks, best_epochs = zip(*fitted, strict=True)
+        return Ensemble(networks) if networks[1:] else networks[0], best_epochs
 
     def _fit_member(
         self, suffix: str, preprocessor: Preprocessor, train_set: Examples, val_set: Examples | None, seed: int

@@ -93,6 +93,18 @@ def test_the_first_member_is_the_model_without_others_and_seeds_share_none(three
     assert len({seed for of_run in seeds for seed in of_run}) == 9
 
 
+def test_each_member_keeps_the_weights_of_its_own_best_epoch(cohort: Path, tmp_path: Path) -> None:
+    epochs: list[tuple[int, float]] = []
+    config = replace(THREE, epochs=8, learning_rate=2e-2, judge="loss")
+    found = train(
+        cohort, tmp_path / "run", config, labels=LABELS, on_epoch=lambda epoch, values: epochs.append((epoch, values["val/loss"]))
+    )
+    starts = [i for i, (epoch, _) in enumerate(epochs) if epoch == 0]
+    of_members = [[loss for _, loss in epochs[a:b]] for a, b in zip(starts, [*starts[1:], None], strict=True)]
+    assert found.best_epochs == tuple(int(np.argmin(losses)) for losses in of_members)
+    assert len(set(found.best_epochs)) > 1
+
+
 def test_probabilities_are_calibrated_after_the_mean(three: Path, cohort: Path) -> None:
     predictor = Predictor.load(three, "cpu")
     cases = [c for c in read(cohort, predictor) if c.split == "val" and c.note]

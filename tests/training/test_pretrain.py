@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_bytes_and_a_finished_run_is_left_alone(
 ) -> None:
     pretrain(note_cohort, tmp_path / "again", WORDS, NOTES)
     assert all((words / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in PRODUCTS)
-    assert pretrain(note_cohort, words, WORDS, NOTES).best_epoch == -1
+    assert pretrain(note_cohort, words, WORDS, NOTES).best_epochs == ()
     with pytest.raises(StoreError, match="another aims"):
         pretrain(note_cohort, words, ALL, replace(NOTES, modalities=("text",)))
 
