@@ -326,6 +326,8 @@ def _notes(samples: int, plan: Plan) -> tuple[str, ...]:
     ]
     if samples < 100:
         found.append(f"Only {samples} samples: a difference would have to be large to show.")
+    if plan.config.members > 1:
+        found.append(f"Every network is the mean of {plan.config.members} members that differ in their random start.")
     if len(plan.seeds) == 1:
         found.append("One seed a row: how much another start would change is not measured.")
     return tuple(found)

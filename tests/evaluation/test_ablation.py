@@ -122,6 +122,7 @@ def test_four_forms_of_one_result_are_written(compared: tuple[Path, Ablation]) -
         assert [row["row"] for row in csv.DictReader(file)] == [row.name for row in found.rows]
     assert "research use only" in (out / "ablation.md").read_text().lower()
     assert "image+text, concat" in (out / "ablation.svg").read_text()
+    assert "members" not in (out / "ablation.md").read_text()  # every network is one
 
 
 def test_with_folds_every_case_is_answered_by_a_model_that_did_not_see_it(phantom: Path, tmp_path: Path) -> None:

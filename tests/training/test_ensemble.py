@@ -18,6 +18,7 @@ from medmm import open_study
 from medmm.compression import compress
 from medmm.ensemble import Ensemble
 from medmm.errors import PredictionsError, TaskError
+from medmm.evaluation.ablation import Plan, ablate
 from medmm.evaluation.attack import attacked_answer
 from medmm.inference import Predictor
 from medmm.metrics.recalibration import fit_calibrator
@@ -191,3 +192,10 @@ def test_a_search_compares_single_networks_and_passes_members_on(note_cohort: Pa
     assert "members: 3" in (tmp_path / "best.yaml").read_text()
     with pytest.raises(TaskError, match="without members"):
         Search({"members": Choices(("1", "2"))}, NOTES)
+
+
+def test_a_comparison_says_how_many_members_answer(note_cohort: Path, tmp_path: Path) -> None:
+    plan = Plan((), (frozenset({"text"}),), (0,), replace(NOTES, members=2, epochs=1))
+    note = "Every network is the mean of 2 members that differ in their random start."
+    assert note in ablate(note_cohort, tmp_path, plan).notes
+    assert f"- {note}\n" in (tmp_path / "ablation.md").read_text()
