@@ -19,19 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import ValidationError
 
 from medmm.errors import TaskError
 from medmm.evaluation.policies import Strict
 from medmm.results import Results, RunComparison, Value
+from medmm.yaml_text import read_yaml
 
 Field = Literal["value", "ci_low", "ci_high"]
 
 _FIELDS: tuple[Field, ...] = ("value", "ci_low", "ci_high")
 _SCOPE = re.compile(r"(delta|(?:arm|group|worst)\[.+\])")
 _TEST = re.compile(r"\s*(>=|<=|>|<|covers)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
-_MAX_BYTES = 1 << 20
+_FORM = "a YAML file with rules: and a list of them"
 
 
 class Rules(Strict):
@@ -74,12 +74,13 @@ def read_rules(path: Path) -> tuple[str, ...]:
     """Rules of a YAML file: `rules:` and a list of lines.
 
     Raises:
-        TaskError: If there are none to be read.
+        TaskError: If there are none to be read, or a key stands twice.
     """
+    stated = read_yaml(path, _FORM)
     try:
-        return Rules.model_validate(yaml.safe_load(path.read_bytes()[:_MAX_BYTES])).rules
-    except (OSError, yaml.YAMLError, ValidationError, ValueError, RecursionError):
-        msg = "Expected a YAML file with rules: and a list of them; it is missing or another."
+        return Rules.model_validate(stated).rules
+    except ValidationError:
+        msg = f"Expected {_FORM}; it is another."
         raise TaskError(msg) from None
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from medmm.disk import sha256_of
@@ -27,8 +26,7 @@ from medmm.evaluation.policies import (
 from medmm.sections import BEFORE_READING, SectionName
 from medmm.study import Quantity
 from medmm.types import Kind
-
-_MAX_BYTES = 1 << 20
+from medmm.yaml_text import read_yaml
 
 
 class Task(Strict):
@@ -156,23 +154,9 @@ def read_task(path: str | Path) -> Task:
     """Read a task file.
 
     Raises:
-        TaskError: If it is missing, too large, not YAML or breaks the contract.
+        TaskError: If it is missing, too large, not YAML, states a key twice or breaks the contract.
     """
-    path = Path(path)
-    try:
-        content = path.read_bytes()[: _MAX_BYTES + 1]
-    except OSError:
-        msg = "Expected a readable task file; there is none. Check the path."
-        raise TaskError(msg) from None
-    if len(content) > _MAX_BYTES:
-        msg = "Expected a task file under 1 MB; got a larger one."
-        raise TaskError(msg)
-    try:
-        stated = yaml.safe_load(content) or {}
-    except (yaml.YAMLError, ValueError, RecursionError):
-        msg = "Expected YAML; the task file is not."
-        raise TaskError(msg) from None
-    return _validated(stated)
+    return _validated(read_yaml(path, "a task file"))
 
 
 def find_cohort(task: Task, task_file: Path) -> Path:

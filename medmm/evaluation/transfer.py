@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from scipy.special import softmax
 
@@ -21,6 +20,7 @@ from medmm.pretrained.folder import Pretrained
 from medmm.sources.cohort import Case, Cohort
 from medmm.table import write_csv
 from medmm.types import FloatArray, Modality, OnProgress
+from medmm.yaml_text import read_yaml
 
 Method = Literal["probe", "prototype"]
 Sentences = Annotated[tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)], ...], Field(min_length=1)]
@@ -70,13 +70,11 @@ def read_prompts(path: Path) -> Prompts:
     """Read a prompt set.
 
     Raises:
-        TaskError: If it is no YAML of this form.
+        TaskError: If it is no YAML of this form, or a key stands twice.
     """
+    stated = read_yaml(path, "a YAML file of prompts")
     try:
-        return Prompts.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        msg = "Expected a readable YAML file of prompts; it is missing or damaged."
-        raise TaskError(msg) from None
+        return Prompts.model_validate(stated)
     except ValidationError as error:
         where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
         msg = f"Expected prompts with name and classes or findings; these entries do not fit: {where}."

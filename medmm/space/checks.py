@@ -10,6 +10,7 @@ import yaml
 
 from medmm.errors import LicenceError, PhiError, TooLargeError
 from medmm.shelf import Example
+from medmm.yaml_text import parse_yaml
 
 MAX_FILE_BYTES = 512 << 20
 MAX_TOTAL_BYTES = 1 << 30  # what a Space's repository may hold
@@ -27,7 +28,7 @@ def card_header(card: str) -> dict[str, Any]:
     """The YAML header of a model card; empty without one."""
     match = re.match(r"---\n(.*?\n)---\n", card, flags=re.DOTALL)
     try:
-        content = yaml.safe_load(match[1]) if match else None
+        content = parse_yaml(match[1]) if match else None
     except yaml.YAMLError:
         content = None
     return content if isinstance(content, dict) else {}

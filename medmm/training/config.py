@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import numpy as np
-import yaml
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from medmm.device import Precision
@@ -26,6 +25,7 @@ from medmm.training.adapters import Peft
 from medmm.training.adversarial import Attack
 from medmm.transforms.augment.choice import Amount, Augmentation, Share
 from medmm.types import MODALITIES, Modality
+from medmm.yaml_text import read_yaml
 
 
 def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -39,9 +39,6 @@ ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Bounds = Annotated[tuple[Finite, Finite], AfterValidator(_in_order)]
-
-
-_MAX_BYTES = 1 << 16
 
 Part = Literal["fused"] | Modality
 Asked = Literal["whole", "subsets"]
@@ -258,15 +255,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """Choices from a YAML file, e.g. `best.yaml` of `medmm tune`.
 
     Raises:
-        TaskError: If it cannot be read, or a key or value does not fit; the message names the nearest.
+        TaskError: If it cannot be read, a key stands twice, or a key or value does not fit; the message names the nearest.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_bytes()[:_MAX_BYTES])
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        content = None
-    if not isinstance(content, dict):
-        msg = "Expected a YAML file with choices of TrainConfig, one a line; it cannot be read as one. Check it."
-        raise TaskError(msg)
+    content = read_yaml(path, "a YAML file with choices of TrainConfig, one a line")
     checked(content)
     return content
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from medmm.errors import TaskError
 from medmm.training.config import TrainConfig, config_from
+from medmm.yaml_text import read_yaml
 
-_MAX_BYTES = 1 << 16
-_FORM = "Expected keys of TrainConfig, each with a list of values, or low and high (with log: true or step)"
+_FORM = "keys of TrainConfig, each with a list of values, or low and high (with log: true or step)"
 
 
 class Suggests(Protocol):
@@ -106,17 +105,12 @@ def read_space(path: str | Path, base: TrainConfig) -> Space:
         base: What is not searched.
 
     Raises:
-        TaskError: If it is unsound, a key is unknown (the message names the nearest), or a value does not fit.
+        TaskError: If it is unsound, a key stands twice, a key is unknown (the message names the nearest), or a value does not fit.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_bytes()[:_MAX_BYTES])
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        msg = f"{_FORM}; the file cannot be read as YAML. Check it."
-        raise TaskError(msg) from None
-    if not isinstance(content, dict) or not content:
-        msg = f"{_FORM}; the file holds something else."
+    space = {key: _part(key, stated) for key, stated in read_yaml(path, f"a file with {_FORM}").items()}
+    if not space:
+        msg = f"Expected {_FORM}; there is none. Write at least one."
         raise TaskError(msg)
-    space = {str(key): _part(str(key), stated) for key, stated in content.items()}
     for key, part in space.items():
         for text in part.ends:
             config_from(base.to_dict(), [f"{key}={text}"])
@@ -129,7 +123,7 @@ def _part(key: str, stated: Any) -> Choices | Range:
     try:
         part = _RANGE.validate_python(stated)
     except ValidationError:
-        msg = f"{_FORM}; what {key} holds is neither."
+        msg = f"Expected {_FORM}; what {key} holds is neither."
         raise TaskError(msg) from None
     step, log = part.step, part.log
     if not part.low < part.high or (step is not None and step <= 0) or (log and (part.low <= 0 or step is not None)):

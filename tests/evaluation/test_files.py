@@ -190,6 +190,21 @@ def test_the_gate_ends_with_0_1_or_2(medmm, write, arms_of, tmp_path, rule, stat
         assert ('tests="2"' in xml, f'failures="{status}"' in xml) == (True, True)
 
 
+def test_rules_and_tasks_that_say_a_thing_twice_stop_the_command(medmm, write, arms_of, tmp_path) -> None:
+    run = run_of([r for r in arms_of() if r["arm"] == "full"], write, tmp_path)
+    score_to_folder(run, None, None, None)
+    (tmp_path / "rules.yaml").write_text('rules: ["auroc >= 0.999"]\nrules: ["n >= 10"]\n')
+    (tmp_path / "twice.yaml").write_text("name: t\nlabels: [a, b]\nlabels: [b, a]\n")
+    for arguments, said in (
+        (("gate", run, "--rules", tmp_path / "rules.yaml"), "'rules' stands twice, in lines 1 and 2"),
+        (("validate", tmp_path / "twice.yaml"), "'labels' stands twice, in lines 2 and 3"),
+    ):
+        done = medmm("eval", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+        assert str(tmp_path) not in done.stderr
+
+
 def test_a_run_that_was_not_scored_or_changed_since_has_no_gate(write, arms_of, tmp_path) -> None:
     run = run_of([r for r in arms_of() if r["arm"] == "full"], write, tmp_path, "name: t\ngate: ['n >= 1']\n")
     with pytest.raises(PredictionsError, match="medmm eval score"):

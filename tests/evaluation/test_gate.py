@@ -164,3 +164,12 @@ def test_rules_come_from_a_file(tmp_path) -> None:
             read_rules(tmp_path / "rules.yaml")
     with pytest.raises(TaskError):
         read_rules(tmp_path / "absent.yaml")
+
+
+def test_rules_that_would_be_lost_are_refused(tmp_path) -> None:
+    (tmp_path / "rules.yaml").write_text('rules:\n  - "auroc >= 0.8"\nrules:\n  - n >= 50\n')
+    with pytest.raises(TaskError, match="'rules' stands twice, in lines 1 and 3"):
+        read_rules(tmp_path / "rules.yaml")
+    (tmp_path / "rules.yaml").write_text("rules:\n" + "  - n >= 50\n" * 100_000 + '  - "auroc >= 0.8"\n')
+    with pytest.raises(TaskError, match="over 1 MB"):
+        read_rules(tmp_path / "rules.yaml")

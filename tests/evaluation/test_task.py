@@ -61,6 +61,16 @@ def test_a_task_file_that_breaks_the_contract_is_refused(task_file, text) -> Non
         read_task(task_file(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(TEXT + "labels: [ill, well]\n", "'labels' stands twice, in lines 6 and 10"),
+     (TEXT.replace("seed: 3", "seed: 3, seed: 4"), "'seed' stands twice, in line 9")],
+)  # fmt: skip
+def test_a_key_that_is_stated_twice_is_refused(task_file, text, said) -> None:
+    with pytest.raises(TaskError, match=said):
+        read_task(task_file(text))
+
+
 def test_a_missing_task_file_is_refused(tmp_path) -> None:
     with pytest.raises(TaskError):
         read_task(tmp_path / "none.yaml")

@@ -124,7 +124,8 @@ def test_of_many_labels_each_is_asked_present_against_absent(table: Cohort, mode
         ("name: x\nclasses: {small: [a], large: [' ']}\n", "classes.large.0: String should have at least 1 character"),
         ("name: x\nclasses: {small: [大 小], large: [有 无]}\n", "those of small and large are the same to it"),
         ("name: x\nclases: {}\n", "clases"),
-        ("name: [", "readable YAML"),
+        ("name: [", "no YAML in line 1"),
+        ("name: x\nclasses:\n  small: [a]\n  large: [b]\n  small: [c]\n", "'small' stands twice, in lines 3 and 5"),
     ],
 )
 def test_prompts_that_do_not_fit_are_refused(table: Cohort, model: Pretrained, tmp_path: Path, text: str, hint: str) -> None:

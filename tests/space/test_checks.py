@@ -56,6 +56,11 @@ def test_a_card_without_a_licence_to_pass_on_is_refused(card: str) -> None:
         checks.check_licence(card)
 
 
+def test_a_card_with_two_licences_lets_nobody_have_the_model() -> None:
+    with pytest.raises(LicenceError, match="it has none"):
+        checks.check_licence("---\nlicense: other\nlicense: mit\n---\n")
+
+
 def test_a_licence_is_read_in_any_case() -> None:
     assert checks.check_licence("---\nlicense: MIT\n---\n") == "mit"
 

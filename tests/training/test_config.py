@@ -153,6 +153,26 @@ def test_choices_that_contradict_each_other_are_refused(settings: list[str], tol
         config_from({}, settings)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epochs: 3\nlearning_rate: 0.1\nepochs: 30\n", "'epochs' stands twice, in lines 1 and 3"),
+        ("loss_parts:\n  text: 0.2\n  text: 0.9\n", "'text' stands twice, in lines 2 and 3"),
+        ("", "it is empty"),
+        ("epochs: [", "no YAML in line 1"),
+        ("epochs: 3\n" + "# more\n" * 200_000 + "epochs: 30\n", "over 1 MB"),
+        ("epoch: 3\n", "Did you mean epochs"),
+    ],
+)
+def test_a_file_of_which_something_would_be_lost_stops_a_command(note_cohort: Path, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "choices.yaml").write_text(text)
+    given = ["train", str(note_cohort), "--out", str(tmp_path / "run"), "--config", str(tmp_path / "choices.yaml")]
+    error = CliRunner().invoke(app, given).exception
+    assert isinstance(error, TaskError)
+    assert said in error.message
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.filterwarnings("ignore::medmm.training.partners.IdleWarning")
 def test_every_command_that_trains_takes_choices_from_a_file(note_cohort: Path, tmp_path: Path) -> None:
     (tmp_path / "choices.yaml").write_text("width: 8\nepochs: 1\nseed: 5\ntracker: none\nmodalities: [text]\n")

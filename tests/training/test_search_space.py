@@ -47,7 +47,10 @@ def test_lists_ranges_and_keys_within_a_choice_are_read(tmp_path: Path) -> None:
         ({"learning_rate": {"low": 0.1, "hi": 1.0}}, "learning_rate holds is neither"),
         ({"epochs": []}, "epochs holds is neither"),
         (["fusion"], "something else"),
-        ("{", "cannot be read"),
+        ("{", "no YAML in line 1"),
+        ({}, "there is none"),
+        ("epochs: [1]\nwidth: [8]\nepochs: [2]\n", "'epochs' stands twice, in lines 1 and 3"),
+        ("learning_rate:\n  low: 0.1\n  high: 1\n  low: 0.2\n", "'low' stands twice, in lines 2 and 4"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(tmp_path: Path, content: object, message: str) -> None:
