@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ import typer
 from medmm.cli.apps import ConfigOption, DeviceOption, JsonOption, OutOption, SettingsOption, TaskOption, app
 from medmm.cli.choices import choices_of
 from medmm.cli.console import print_json, progress, spoken_once
+from medmm.errors import TaskError
 
 
 @app.command()
@@ -37,12 +39,17 @@ def tune(
     from medmm.evaluation.task import Task, read_task
     from medmm.training.config import config_from
     from medmm.training.search import Search, best_of, search
-    from medmm.training.search_space import read_space
+    from medmm.training.search_space import read_space, within
 
     asked = read_task(task) if task else Task.about("")
     config = config_from(choices_of(config_file, **asked.training_choices, epochs=epochs, seed=seed), settings or [])
     config = replace(config, split_seed=config.division_seed)  # the same patients whatever is searched
-    plan = Search(read_space(space, config), config, trials, sampler, metric, prune, config.seed)
+    searched = read_space(space, config)
+    for key, option in _typed(settings or [], epochs):
+        if within(key, searched):
+            msg = f"Expected no {option} beside a space that searches {key}; got both. Leave one out."
+            raise TaskError(msg)
+    plan = Search(searched, config, trials, sampler, metric, prune, config.seed)
     with progress() as on_progress:
         tried = search(cohort, out, plan, labels=asked.labels or None, device=device, on_progress=on_progress)
     complete = [t for t in tried if t.score is not None]
@@ -55,3 +62,12 @@ def tune(
         score = t.state if t.score is None else f"{t.score:.4f}"
         typer.echo(f"{'->' if t == best else '  '} {t.number:3d}  {score:>9}  {t.epochs:3d} epochs  {chosen}")
     typer.echo(f"{metric} of the validation cases, on which the best was chosen: a fair number needs cases that no trial saw.")
+
+
+def _typed(settings: list[str], epochs: int | None) -> Iterator[tuple[str, str]]:
+    """Keys stated on the command line and how, but the seed, which is also that of the search."""
+    for key in (setting.partition("=")[0] for setting in settings):
+        if key != "seed":
+            yield key, f"--set {key}"
+    if epochs is not None:
+        yield "epochs", "--epochs"

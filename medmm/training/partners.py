@@ -20,6 +20,7 @@ from medmm.sections import split_sections
 from medmm.sources.cohort import Case
 from medmm.training.adapters import Peft
 from medmm.training.config import TrainConfig, checked
+from medmm.training.search_space import Space, within
 from medmm.types import MODALITIES, Modality
 
 Taught = Literal["labels", "teacher", "nothing"]
@@ -129,15 +130,18 @@ def refuse_idle(configs: Sequence[TrainConfig]) -> None:
         raise TaskError(msg)
 
 
-def warn_of_idle(configs: Sequence[TrainConfig], use: Use, stated: TrainConfig | None = None) -> None:
+def warn_of_idle(configs: Sequence[TrainConfig], use: Use, stated: TrainConfig | None = None, space: Space | None = None) -> None:
     """Warn, once for all, of choices that find nothing to act on in what they are used for.
 
     Args:
         configs: All that a command trains with.
         use: What for.
         stated: The choices as they were before what is compared took their place.
+        space: What is searched in their place.
     """
-    replaced = _replaced(stated, configs) if stated is not None else []
+    replaced: list[tuple[list[str], str]] = []
+    if stated is not None:
+        replaced = _replaced(stated, configs) if space is None else _overruled(stated, space)
     if found := [*replaced, *_idle(_occasions(configs, use), configs)]:
         told = "; ".join(f"{' and '.join(keys)} without {what}" for keys, what in found)
         warnings.warn(f"Some choices have no effect here: {told}. Leave them out, or look for what is missing.", IdleWarning, 2)
@@ -226,6 +230,12 @@ def _replaced(stated: TrainConfig, configs: Sequence[TrainConfig]) -> list[tuple
     joining = [config for config in configs if len(config.modalities) > 1 and not config.tasks] or configs
     trained = {key: [_in_any_order(getattr(c, key)) for c in (joining if key == "fusion" else configs)] for key in keys}
     return [([key], "it among what is compared") for key in sorted(keys) if _in_any_order(getattr(stated, key)) not in trained[key]]
+
+
+def _overruled(stated: TrainConfig, space: Space) -> list[tuple[list[str], str]]:
+    """Keys whose stated value a search cannot draw; a seed that is searched is also that of the search and of the patients."""
+    lost = [searched for searched, part in space.items() if searched != "seed" and not part.may_leave(stated, searched)]
+    return [([key], "it among what is compared") for key in sorted(_stated(stated)) if within(key, lost)]
 
 
 def _in_any_order(value: Any) -> Any:

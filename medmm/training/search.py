@@ -36,6 +36,9 @@ Metric = Literal["f1_macro", "loss"]
 _WARMUP = 0.3  # share of the epochs before which no trial is given up
 _COMPARED = 4  # trials that must be done before one can be given up
 _MOST_PROCESSES = 64
+_SAME_PATIENTS = "trials are compared on the same patients"
+_OF_ALL = {"members": "a trial is one network", "split_seed": _SAME_PATIENTS, "fractions": _SAME_PATIENTS}
+"""Choices that cannot be searched, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Search:
     """How to search.
 
     Attributes:
-        space: What may be chosen, but `members`: a trial is one network.
+        space: What may be chosen, but `members`, as a trial is one network, and who is in val.
         config: Everything else; `members` is passed on to `best.yaml`.
         trials: Trainings of all processes and starts together.
         sampler: `tpe` (Bayesian: tree-structured Parzen estimator, Bergstra et al. 2011), `random`, or `grid`.
@@ -61,9 +64,10 @@ class Search:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if "members" in self.space:
-            msg = "Expected a space without members, as a trial is one network; got it. Set it for all: best.yaml passes it on."
-            raise TaskError(msg)
+        for key, why in _OF_ALL.items():
+            if key in self.space:
+                msg = f"Expected a space without {key}, as {why}; got it. Set it for all: best.yaml passes it on."
+                raise TaskError(msg)
 
     @property
     def grid(self) -> list[dict[str, Any]]:
@@ -146,7 +150,7 @@ def search(
         _train_along(together, plan, cohort, labels, device)
         return together.from_first(list)
     table = read_cohort(cohort, labels=labels)
-    warn_of_idle(plan.configs, Use(table.cases))
+    warn_of_idle(plan.configs, Use(table.cases), plan.config, plan.space)
     study = _open(out, plan, table.digest)
     with ExitStack() as stack:
         cache = _free_cache(out, stack)

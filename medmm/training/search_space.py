@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +44,10 @@ class Choices:
     def grid(self) -> tuple[str, ...]:
         """All values as Optuna draws them."""
         return self.texts
+
+    def may_leave(self, config: TrainConfig, key: str) -> bool:
+        """Whether a value is the one that a configuration has."""
+        return any(config_from(config.to_dict(), [f"{key}={text}"]) == config for text in self.texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,21 @@ class Range:
         step = self.step or 1
         return tuple(self.low + i * step for i in range(int((self.high - self.low) / step + 1e-9) + 1))
 
+    def may_leave(self, config: TrainConfig, key: str) -> bool:
+        """Whether a value may be the one that a configuration has, steps aside."""
+        value: Any = config.to_dict()
+        for step in key.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+        return isinstance(value, (int, float)) and self.low <= value <= self.high
+
 
 Space = Mapping[str, Choices | Range]
 _RANGE = TypeAdapter(Range)
+
+
+def within(key: str, searched: Iterable[str]) -> list[str]:
+    """Those of the searched keys that a key is, or lies within, as `loss_parts.text` within `loss_parts`."""
+    return [known for known in searched if f"{key}.".startswith(f"{known}.")]
 
 
 def read_space(path: str | Path, base: TrainConfig) -> Space:
@@ -105,13 +121,17 @@ def read_space(path: str | Path, base: TrainConfig) -> Space:
         base: What is not searched.
 
     Raises:
-        TaskError: If it is unsound, a key stands twice, a key is unknown (the message names the nearest), or a value does not fit.
+        TaskError: If it is unsound, a key stands twice or within another, is unknown (the message names the nearest), or a
+            value does not fit.
     """
     space = {key: _part(key, stated) for key, stated in read_yaml(path, f"a file with {_FORM}").items()}
     if not space:
         msg = f"Expected {_FORM}; there is none. Write at least one."
         raise TaskError(msg)
     for key, part in space.items():
+        if doubled := within(key, space.keys() - {key}):
+            msg = f"Expected each choice in one place of the space; {key} lies within {doubled[0]}. Leave one out."
+            raise TaskError(msg)
         for text in part.ends:
             config_from(base.to_dict(), [f"{key}={text}"])
     return space

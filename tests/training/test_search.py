@@ -103,11 +103,11 @@ def test_a_finished_search_is_left_as_it_is_and_another_is_refused(found: Path, 
 
 
 def test_a_grid_tries_every_combination_once_also_when_it_goes_on(note_cohort: Path, tmp_path: Path) -> None:
-    space = {"width": Choices(("8", "12")), "smoothing": Choices(("0", "0.1"))}
+    space = {"width": Choices(("8", "16")), "smoothing": Choices(("0", "0.1"))}
     plan = Search(space, replace(BASE, epochs=1), trials=50, sampler="grid")
     search(note_cohort, tmp_path / "study", replace(plan, trials=2), labels=LABELS)
     tried = search(note_cohort, tmp_path / "study", plan, labels=LABELS)
-    assert sorted(tuple(t.chosen.values()) for t in tried) == [("12", "0"), ("12", "0.1"), ("8", "0"), ("8", "0.1")]
+    assert sorted(tuple(t.chosen.values()) for t in tried) == [("16", "0"), ("16", "0.1"), ("8", "0"), ("8", "0.1")]
 
 
 def test_hopeless_trials_are_given_up_and_the_best_is_not_one_of_them(note_cohort: Path, tmp_path: Path) -> None:
