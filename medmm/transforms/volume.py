@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PAD = {"HU": -1000.0, "intensity": 0.0}
 _MULTIPLE = 8  # networks halve a few times
 _COVERED = 0.5  # of a typical study's extent; less is another kind of scan
+_ROUNDING = 1e-6  # of a voxel, by which an extent may miss a whole number of them
 _CUT = 1.25  # times the field of view; a larger scan loses a fifth of its width unread
 
 
@@ -45,7 +46,7 @@ class VolumeRecipe:
         modality: DICOM modality the model was made for.
         antialias: Whether finer voxels are averaged (True) or sampled by plain linear interpolation.
         volumes: Most images of one study that are read.
-        beyond: What lies beyond a scan: `air`, or the `least` value of the scan within the first window.
+        beyond: What lies beyond a scan: `air`, or the `least` value of the scan in voxels of this size, within the first window.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -127,7 +128,8 @@ def resample(volume: Volume, recipe: VolumeRecipe, device: torch.device | str = 
         ScopeError: If the volume is not of the kind the recipe was made for.
     """
     _refuse_other_kind(volume, recipe)
-    target, pad = volume.grid.centred(recipe.spacing, recipe.shape), _pad(volume, recipe)
+    target = volume.grid.centred(recipe.spacing, recipe.shape)
+    pad = PAD.get(recipe.unit, 0.0) if recipe.beyond == "air" else _least(volume, recipe, device)
     if is_aligned(volume.grid):
         values = sample_aligned(volume.array[0], volume.grid, target, pad, antialias=recipe.antialias, device=device)
     else:
@@ -189,11 +191,15 @@ def _coverage_notices(grid: Grid, recipe: VolumeRecipe) -> list[Notice]:
     return []
 
 
-def _pad(volume: Volume, recipe: VolumeRecipe) -> float:
-    """Value of what lies beyond the scan."""
-    if recipe.beyond == "air":
-        return PAD.get(recipe.unit, 0.0)
-    return float(np.clip(volume.array[0].min(), *recipe.windows[0]))
+def _least(volume: Volume, recipe: VolumeRecipe, device: torch.device | str) -> float:
+    """The least value of the whole scan in voxels of the recipe's size along its own axes, as many as it has room for."""
+    grid = volume.grid
+    own = Grid(grid.shape, np.diag([*grid.spacing, 1.0]))
+    i, j, k = (recipe.spacing[axis] for axis in grid.patient_axes)
+    rows, columns, slices = (max(1, int(e / s + _ROUNDING)) for e, s in zip(grid.extent, (i, j, k), strict=True))
+    coarse = own.centred((i, j, k), (rows, columns, slices))
+    values = sample_aligned(volume.array[0], own, coarse, 0.0, antialias=recipe.antialias, device=device)
+    return float(np.clip(values.min().item(), *recipe.windows[0]))
 
 
 def _resample_oblique(volume: Volume, target: Grid, recipe: VolumeRecipe, pad: float, device: torch.device | str) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 from torch.nn import functional
 from typer.testing import CliRunner
@@ -18,7 +19,7 @@ from medmm.cli import app
 from medmm.encoders import ENCODERS
 from medmm.encoders.opened import CONTRACTS, Merlin
 from medmm.errors import TaskError
-from medmm.geometry import Grid
+from medmm.geometry import Grid, lps_to_ras
 from medmm.study import Study, Volume
 from medmm.training.config import checked
 from medmm.transforms.volume import VolumeRecipe
@@ -90,6 +91,44 @@ def test_colipri_pads_with_the_least_value_of_the_scan_within_its_window(darkest
     if not turned:
         scaled = np.clip(array, -1000, 1000) / 1000
         np.testing.assert_allclose(tensor, np.pad(scaled, 48, constant_values=scaled.min()), atol=1e-5)
+
+
+def resampled_by_simpleitk(volume: Volume, spacing: float) -> np.ndarray:
+    """The whole scan at another spacing along its own axes, about the same middle and within it: what the publishers pad."""
+    axes = lps_to_ras(volume.grid.affine)
+    image = SimpleITK.GetImageFromArray(volume.array[0].astype(np.float32).transpose(2, 1, 0))
+    image.SetSpacing(volume.grid.spacing)
+    image.SetDirection((axes[:3, :3] / volume.grid.spacing).ravel().tolist())
+    image.SetOrigin(axes[:3, 3].tolist())
+    size = np.floor(np.array(volume.grid.shape) * image.GetSpacing() / spacing).astype(int)
+    middle = image.TransformContinuousIndexToPhysicalPoint(((np.array(volume.grid.shape) - 1) / 2).tolist())
+    resampler = SimpleITK.ResampleImageFilter()
+    resampler.SetOutputDirection(image.GetDirection())
+    resampler.SetOutputSpacing([spacing] * 3)
+    resampler.SetSize(size.tolist())
+    resampler.SetOutputOrigin((middle - np.reshape(image.GetDirection(), (3, 3)) @ ((size - 1) / 2 * spacing)).tolist())
+    found: np.ndarray = SimpleITK.GetArrayFromImage(resampler.Execute(image)).transpose(2, 1, 0)
+    return found
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.004, 0.3])
+@pytest.mark.parametrize("spacing", [(0.8, 0.7, 1.3), (0.977, 0.977, 5.0)])
+def test_colipri_pads_with_the_least_value_of_the_resampled_scan(angle: float, spacing: tuple[float, float, float]) -> None:
+    """A single dark voxel, as of a streak, is blurred before it can be the least; what the window leaves unread counts too."""
+    affine, count = np.zeros((4, 4)), (150, 140, 400 if spacing[2] < 2 else 50)
+    affine[3, 3] = 1.0
+    c, s = np.cos(angle), np.sin(angle)
+    affine[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.diag([-1.0, -1.0, 1.0]) @ np.diag(spacing)
+    array = np.random.default_rng(0).normal(60, 40, count).astype(np.int16)
+    array[70:73, 80, 30] = -900
+    array[20:40, 20:40, :2] = -300
+    volume = Volume(array[None], Grid(count, affine), "HU", "CT")
+    contract = CONTRACTS["colipri"]
+    read, _ = contract.recipe.read(Study((volume,)))
+    tensor = contract.arrange(*contract.recipe.stack([read]))[0, 0].numpy()
+    expected = resampled_by_simpleitk(volume, 2.0).min()
+    assert array.min() < expected - 100
+    assert tensor[0, 0, 96] * 1000 == pytest.approx(expected, abs=0.02)  # HU
 
 
 def test_merlins_input_is_that_of_its_own_chain_of_transforms() -> None:
