@@ -41,7 +41,11 @@ class Ensemble(Classifier):
 
     def answer(self, features: Any, present: Present) -> torch.Tensor:
         """(B, classes) logits of the mean probabilities."""
-        return self._mean([network.answer(own, present) for network, own in self._each(features)])
+        return self._mean(self.answer_each(features, present))
+
+    def answer_each(self, features: Any, present: Present) -> tuple[torch.Tensor, ...]:
+        """(B, classes) logits of each network."""
+        return tuple(network.answer(own, present) for network, own in self._each(features))
 
     def answer_patterns(self, features: Any, present: Present) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
         """Answers from every subset of modalities; see `Classifier`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from medmm.device import choose_device
 from medmm.errors import BudgetError, NonFiniteError
+from medmm.fusion import Present
 from medmm.metrics import decide
 from medmm.model_folder import ModelFolder, load_model_folder
 from medmm.prediction import Answer, Prediction
@@ -20,6 +22,17 @@ from medmm.study import Note, Notice, Study
 from medmm.tasks import task_answer
 from medmm.transforms.batch import Sample
 from medmm.types import FloatArray, Modality, in_words, pattern_name
+
+
+@contextmanager
+def _within_memory() -> Iterator[None]:
+    """Say it in our words when the device has too little."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        torch.cuda.empty_cache()
+        msg = "Expected the study to fit into the device's memory; the network needs more. Use a device that has more."
+        raise BudgetError(msg) from None
 
 
 class Predictor:
@@ -59,9 +72,10 @@ class Predictor:
         sample, notices = self.folder.preprocessor.prepare(study)
         prepared = time.perf_counter()
         on_step("network")
-        answers = self.answers(sample)
-        full = sample.modalities
-        tasks = self.further(sample)
+        full, encoded = sample.modalities, self._encode(sample)
+        answers = self._answers(*encoded)
+        members = self._members(pattern_name(full), *encoded)
+        tasks = self._further(*encoded)
         seconds = {"preprocess": prepared - start, "network": time.perf_counter() - prepared}
         single = {pattern_name(p): a for p, a in answers.items() if len(p) == 1 and p <= full}
         told = (
@@ -81,6 +95,7 @@ class Predictor:
             seconds=seconds,
             text_used=self.text_used(study.note) if "text" in full else None,
             tasks=tasks,
+            members=members,
         )
 
     def text_used(self, note: Note | None) -> str | None:
@@ -102,49 +117,57 @@ class Predictor:
 
     def arms_of(self, sample: Sample, arms: Iterable[frozenset[Modality]]) -> dict[frozenset[Modality], tuple[str, Answer]]:
         """The same for a prepared sample."""
-        logits = self._logits([sample])
+        logits = self._logits(*self._encode(sample))
         used = {arm: arm & sample.modalities for arm in arms}
         return {
-            arm: (pattern_name(pattern), self._answer(pattern_name(pattern), logits[pattern][0]))
+            arm: (pattern_name(pattern), self._answer(pattern_name(pattern), logits[pattern]))
             for arm, pattern in used.items()
             if pattern
         }
 
     def answers(self, sample: Sample) -> dict[frozenset[Modality], Answer]:
         """Answers from every subset of what a prepared sample has."""
-        return {p: self._answer(pattern_name(p), values[0]) for p, values in self._logits([sample]).items()}
+        return self._answers(*self._encode(sample))
 
     def answer(self, sample: Sample) -> tuple[str, Answer]:
         """The answer from everything a prepared sample has, with the name of its pattern, for evaluation."""
         pattern = pattern_name(sample.modalities)
-        return pattern, self._answer(pattern, self._logits([sample])[sample.modalities][0])
+        return pattern, self._answer(pattern, self._logits(*self._encode(sample))[sample.modalities])
 
-    @torch.no_grad()
-    def _logits(self, samples: list) -> dict[frozenset[Modality], FloatArray]:  # type: ignore[type-arg]
-        try:
-            model = self.folder.model
-            batch = self.folder.preprocessor.collate(samples).to(model.device)
-            answers = model.answer_patterns(model.encode(batch), batch.present)
-        except (MemoryError, torch.OutOfMemoryError):
-            torch.cuda.empty_cache()
-            msg = "Expected the study to fit into the device's memory; the network needs more. Use a device that has more."
-            raise BudgetError(msg) from None
-        found = {p: values.double().cpu().numpy() for p, (values, complete) in answers.items() if bool(complete.all())}
-        if not all(np.isfinite(v).all() for v in found.values()):
-            raise _not_finite()
-        return found
-
-    @torch.no_grad()
     def further(self, sample: Sample) -> dict[str, dict[str, Any]]:
         """Answers to further tasks from everything the sample has."""
+        return self._further(*self._encode(sample)) if self.folder.model.config.tasks else {}
+
+    @torch.no_grad()
+    @_within_memory()
+    def _encode(self, sample: Sample) -> tuple[Any, Present]:
+        """Features of a batch of one, and what it has."""
+        batch = self.folder.preprocessor.collate([sample]).to(self.folder.model.device)
+        return self.folder.model.encode(batch), batch.present
+
+    @torch.no_grad()
+    @_within_memory()
+    def _logits(self, features: Any, present: Present) -> dict[frozenset[Modality], FloatArray]:
+        """(classes,) logits from every subset of what the sample has."""
+        answers = self.folder.model.answer_patterns(features, present)
+        return {pattern: _finite(values[0]).numpy() for pattern, (values, complete) in answers.items() if bool(complete.all())}
+
+    def _answers(self, features: Any, present: Present) -> dict[frozenset[Modality], Answer]:
+        return {p: self._answer(pattern_name(p), values) for p, values in self._logits(features, present).items()}
+
+    @torch.no_grad()
+    def _members(self, pattern: str, features: Any, present: Present) -> tuple[Answer, ...]:
+        """What each of several networks answers from everything the sample has."""
+        if len(self.folder.model.networks) == 1:
+            return ()
+        each = self.folder.model.answer_each(features, present)
+        return tuple(self._answer(pattern, _finite(logits[0]).numpy()) for logits in each)
+
+    @torch.no_grad()
+    def _further(self, features: Any, present: Present) -> dict[str, dict[str, Any]]:
         model = self.folder.model
-        if not model.config.tasks:
-            return {}
-        batch = self.folder.preprocessor.collate([sample]).to(model.device)
-        outputs = model.further(model.encode(batch), batch.present)
-        if not all(bool(output.isfinite().all()) for output in outputs):
-            raise _not_finite()
-        return {t.name: task_answer(t, output[0].double().cpu()) for t, output in zip(model.config.tasks, outputs, strict=True)}
+        outputs = model.further(features, present)
+        return {t.name: task_answer(t, _finite(output[0])) for t, output in zip(model.config.tasks, outputs, strict=True)}
 
     def _answer(self, pattern: str, logits: FloatArray) -> Answer:
         kind, calibrator = self.folder.model.config.kind, self.folder.calibrators.get(pattern)
@@ -169,9 +192,12 @@ class Predictor:
         return notices + [Notice("W_UNREAD", f"This model does not read {in_words(name)}; it was not used.") for name in unread]
 
 
-def _not_finite() -> NonFiniteError:
-    msg = "Expected finite network outputs; got NaN or infinity. No answer is given."
-    return NonFiniteError(msg)
+def _finite(output: torch.Tensor) -> torch.Tensor:
+    """An output in double precision on the CPU; refused when it is not a number."""
+    if not bool(output.isfinite().all()):
+        msg = "Expected finite network outputs; got NaN or infinity. No answer is given."
+        raise NonFiniteError(msg)
+    return output.double().cpu()
 
 
 def _uncalibrated(kind: str, logits: FloatArray) -> FloatArray:

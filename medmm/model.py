@@ -194,6 +194,10 @@ class Classifier(nn.Module, ABC):
         """
 
     @abstractmethod
+    def answer_each(self, features: Any, present: Present) -> tuple[torch.Tensor, ...]:
+        """(B, classes) logits of each of `networks`; see `answer`."""
+
+    @abstractmethod
     def answer_patterns(self, features: Any, present: Present) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
         """Answers from every subset of modalities, of what was encoded once.
 
@@ -290,6 +294,10 @@ class MultimodalClassifier(Classifier):
         own = self.single(features)
         alone = torch.stack([mask.long() for mask in present.values()]).sum(0) == 1
         return torch.where(alone[:, None], _sum_present(own, present), self._joint(features, present, own))
+
+    def answer_each(self, features: Features, present: Present) -> tuple[torch.Tensor, ...]:
+        """Its own answer."""
+        return (self.answer(features, present),)
 
     def answer_patterns(self, features: Features, present: Present) -> dict[frozenset[Modality], tuple[torch.Tensor, torch.Tensor]]:
         """Answers from every subset of modalities; see `Classifier`."""

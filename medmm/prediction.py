@@ -40,6 +40,9 @@ class Prediction:
         seconds: Time of each step.
         text_used: The part of the note that the model read, None when it read none.
         tasks: Answers to further tasks by name: probabilities, or a value, and whether a calibration was applied.
+        members: What each network says by itself, in the order of training, where the model is several; empty where it is one.
+            Each one's own logits go through the calibrator and thresholds of `answer`, which were fitted on the mean of all. The
+            raw probabilities of `answer` are the mean of theirs; its calibrated ones are not.
     """
 
     pattern: str
@@ -51,6 +54,7 @@ class Prediction:
     seconds: dict[str, float] = field(default_factory=dict)
     text_used: str | None = None
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    members: tuple[Answer, ...] = ()
 
     def to_dict(self, *, with_text: bool = False) -> dict[str, Any]:
         """The JSON document of `medmm predict --json`.
@@ -65,6 +69,7 @@ class Prediction:
             "calibrated": self.answer.calibrated,
             "modalities": self.pattern.split("+"),
             "by_modality": {name: answer.probabilities for name, answer in self.single.items()},
+            **({"by_member": [answer.probabilities for answer in self.members]} if self.members else {}),
             "tasks": self.tasks,
             "geometry": self.study["geometry"],
             "series": {key: self.study[key] for key in ("source", "series", "rule", "left_out", "repairs")},

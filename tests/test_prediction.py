@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from medmm.prediction import DISCLAIMER, Answer, Prediction
 from medmm.study import Note, Notice, Study
@@ -45,3 +46,11 @@ def test_the_document_says_what_of_the_note_was_read() -> None:
     }
     assert made.to_dict()["note"] == said
     assert made.to_dict(with_text=True)["note"] == {**said, "text_used": "History: cough."}
+
+
+def test_the_document_says_what_each_network_of_several_says() -> None:
+    answers = [Answer({"no": 1 - p, "yes": p}, {"no": 0.0, "yes": 0.0}, ("no",), calibrated=True) for p in (0.2, 0.4)]
+    about: tuple[Any, ...] = ({}, Study().summary(), {"name": "m", "sha256": "0"})
+    one, several = (Prediction("text", answers[0], *about, members=members).to_dict() for members in ((), tuple(answers)))
+    assert several.pop("by_member") == [{"no": 0.8, "yes": 0.2}, {"no": 0.6, "yes": 0.4}]
+    assert several == one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,7 +26,7 @@ from medmm.cli.choices import WithChoices, choices_of
 from medmm.cli.console import errors_as_json, exit_if_failed, print_json, progress, spoken_once
 from medmm.cli.dictation import dictated
 from medmm.errors import CohortError, InputError
-from medmm.prediction import DISCLAIMER
+from medmm.prediction import DISCLAIMER, Answer
 
 if TYPE_CHECKING:
     from medmm.sources.inspection import Found
@@ -102,11 +103,20 @@ def predict(
     for label, p in prediction.answer.probabilities.items():
         typer.echo(f"{p:6.1%}  {label}{'  <- called' if label in prediction.answer.called else ''}")
     typer.echo(f"from {prediction.pattern}; calibrated: {'yes' if prediction.answer.calibrated else 'no'}")
+    if prediction.members:
+        _say_members(prediction.members)
     for notice in prediction.notices:
         typer.echo(f"{notice.code}: {notice.message}")
     if show_text and prediction.text_used is not None:
         typer.echo(f"read of the note: {prediction.text_used}")
     typer.echo(DISCLAIMER)
+
+
+def _say_members(members: Sequence[Answer]) -> None:
+    """How far the networks of a model disagree about the study."""
+    said = {label: [member.probabilities[label] for member in members] for label in members[0].probabilities}
+    ranges = ", ".join(f"{label} {min(p):.1%} to {max(p):.1%}" for label, p in said.items())
+    typer.echo(f"{len(members)} networks that differ only in their random start (no confidence interval): {ranges}")
 
 
 def _with_series(images: list[Path], series: list[str]) -> list[tuple[Path | None, str | None]]:

@@ -17,6 +17,7 @@ _ON_PAPER = """
 body { font: 16px/1.45 system-ui, sans-serif; color: #1b2430; background: #fff; margin: 0; }
 main { max-width: 46rem; margin: 0 auto; padding: 1.2rem; }
 .mm-fill, .mm-track { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+.mm-members::details-content { content-visibility: visible; block-size: auto; }
 @media print { main { padding: 0; } .mm-used { max-height: none; } }
 """
 
@@ -32,6 +33,7 @@ def result(prediction: dict[str, Any], model: dict[str, Any], language: Language
     parts = [
         f'<h3>{kind} <span class="mm-muted">{escape(say(language, "from", inputs=inputs))}</span></h3>',
         f'<div class="mm-bars">{bars}</div>',
+        _members(prediction, language),
         _track_record(prediction, model, language),
         _by_modality(prediction, language),
         warning_list(prediction["warnings"]),
@@ -49,6 +51,24 @@ def _bar(label: str, p: float, called: str) -> str:
         f'<span class="mm-track"><span class="mm-fill" style="width:{p:.1%}"></span></span>'
         f'<span class="mm-number">{p:.1%}</span></div>'
     )
+
+
+def _members(prediction: dict[str, Any], language: Language) -> str:
+    """How far the networks of a model disagree about the patient, and what that is not; nothing where it is one network."""
+    members = prediction.get("by_member")
+    if not members:
+        return ""
+    said = {label: [member[label] for member in members] for label in _shown(prediction)}
+    ranges = [say(language, "member_range", label=readable(k), low=f"{min(p):.1%}", high=f"{max(p):.1%}") for k, p in said.items()]
+    sentence = say(language, "members", count=len(members), ranges="; ".join(ranges))
+    help_ = f'<p class="mm-muted">{say(language, "members_help")}</p>'
+    return f'<details class="mm-members"><summary>{sentence}</summary>{help_}</details>'
+
+
+def _shown(prediction: dict[str, Any]) -> list[str]:
+    """Labels whose probabilities say everything: of two the second."""
+    labels = list(prediction["probabilities"])
+    return labels[1:] if len(labels) == 2 else labels
 
 
 def _track_record(prediction: dict[str, Any], model: dict[str, Any], language: Language) -> str:
@@ -79,8 +99,7 @@ def _by_modality(prediction: dict[str, Any], language: Language) -> str:
     single = prediction["by_modality"]
     if len(single) < 2:
         return ""
-    labels = list(prediction["probabilities"])
-    shown = labels[1:] if len(labels) == 2 else labels
+    shown = _shown(prediction)
     head = "".join(f'<th scope="col">{readable(label)}</th>' for label in shown)
     rows = [(known(language, f"{name}_alone", name), p) for name, p in single.items()]
     body = "".join(
@@ -125,7 +144,7 @@ def compared(base: dict[str, Any], now: dict[str, Any], language: Language = "en
     head = f'<thead><tr><th scope="col">{escape(say(language, "from", inputs=inputs))}</th>{columns}</tr></thead>'
     notes = warning_list([w for w in now["warnings"] if w not in base["warnings"]])
     table = f'<table class="mm-table">{head}<tbody>{rows}</tbody></table>'
-    return f'<section class="mm-result" aria-live="polite">{table}{notes}</section>'
+    return f'<section class="mm-result" aria-live="polite">{table}{_members(now, language)}{notes}</section>'
 
 
 def downloads(prediction: dict[str, Any], model: dict[str, Any], language: Language = "en") -> str:

@@ -13,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from scipy.special import expit, softmax
+from typer.testing import CliRunner
 
 from medmm import open_study
+from medmm.cli import app
 from medmm.compression import compress
 from medmm.ensemble import Ensemble
 from medmm.errors import PredictionsError, TaskError
@@ -117,6 +119,38 @@ def test_probabilities_are_calibrated_after_the_mean(three: Path, cohort: Path) 
     assert "The mean of 3 networks" in predictor.folder.card
 
 
+def test_a_prediction_carries_what_each_network_says_through_the_calibration_of_the_mean(three: Path, cohort: Path) -> None:
+    predictor = Predictor.load(three, "cpu")
+    for case in read(cohort, predictor)[:3]:  # the first lacks its note
+        made, (sample,) = predictor.predict(case.open()), prepared(predictor, [case])
+        calibrator = predictor.folder.calibrators[made.pattern]
+        assert made.pattern == ("text+tabular" if case.note else "tabular")
+        for network, member in zip(predictor.folder.model.networks, made.members, strict=True):
+            logits = logits_of(network, predictor, [sample])[made.pattern][0]
+            by_hand = softmax(calibrator.slope[0] * logits + calibrator.bias)
+            np.testing.assert_allclose(list(member.probabilities.values()), by_hand, atol=1e-5)
+        raw = np.mean([softmax(list(member.logits.values())) for member in made.members], axis=0)
+        np.testing.assert_allclose(softmax(list(made.answer.logits.values())), raw, atol=1e-6)
+        said = [member.probabilities["large"] for member in made.members]
+        assert min(said) < made.answer.probabilities["large"] < max(said)
+        assert made.to_dict()["by_member"] == [member.probabilities for member in made.members]
+
+
+def test_a_model_of_one_network_carries_no_members(student: Path) -> None:
+    made = Predictor.load(student, "cpu").predict(open_study(None, note="A lesion of 6.1 cm."))
+    assert made.members == ()
+    assert "by_member" not in made.to_dict()
+
+
+def test_predict_says_how_far_the_networks_disagree(three: Path) -> None:
+    asked = ["predict", "--model", str(three), "--note", "61-year-old. Lesion of 6.1 cm.", "--value", "age=61"]
+    document = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
+    low, *_, high = sorted(member["large"] for member in document["by_member"])
+    told = CliRunner().invoke(app, asked).stdout
+    assert "3 networks that differ only in their random start (no confidence interval): " in told
+    assert f"large {low:.1%} to {high:.1%}\n" in told
+
+
 def test_several_labels_and_further_tasks_are_means_too(note_rows: Any, write_cohort: Any, tmp_path: Path) -> None:
     rows = note_rows(48, size=lambda i: i % 2)
     rows = [{k: v for k, v in r.items() if k != "label"} | {"label__a": i % 2, "label__b": i // 2 % 2} for i, r in enumerate(rows)]
@@ -170,11 +204,19 @@ def test_out_of_fold_answers_are_means_of_what_each_member_says_out_of_fold(note
     np.testing.assert_allclose(out_of_fold("both", both), np.mean(each, axis=0), atol=1e-6)
 
 
-def test_it_is_made_smaller_taught_from_and_attacked_like_any_model(three: Path, cohort: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def student(three: Path, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A single network that learned from the three."""
+    out = tmp_path_factory.mktemp("student") / "run"
+    return train(cohort, out, replace(ONE, epochs=1), teacher=Teacher.open(three, CPU)).folder
+
+
+def test_it_is_made_smaller_taught_from_and_attacked_like_any_model(
+    three: Path, student: Path, cohort: Path, tmp_path: Path
+) -> None:
     said = compress(three, tmp_path / "small", Packing(int8=True), cohort, split="val")
     assert said.largest_change < 0.05
     assert len(Predictor.load(tmp_path / "small", "cpu").folder.model.networks) == 3
-    student = train(cohort, tmp_path / "student", replace(ONE, epochs=1), teacher=Teacher.open(three, CPU)).folder
     assert isinstance(Predictor.load(student, "cpu").folder.model, MultimodalClassifier)
     predictor = Predictor.load(three, "cpu")
     sample = prepared(predictor, read(cohort, predictor)[:2])[1]

@@ -76,6 +76,14 @@ def test_a_change_is_told_in_percentage_points_and_only_what_is_new_is_warned_of
     assert "<b>said</b>" in text
 
 
+def test_a_change_is_told_beside_how_far_the_networks_disagree_now(answered: dict[str, Any], outline: Outlined) -> None:
+    base, now = changed(answered, 0.30), changed(answered, 0.42)
+    low, high = now["probabilities"]
+    members = {"by_member": [{low: 1 - p, high: p} for p in (0.31, 0.52)]}
+    assert "31.0% to 52.0%" in outline(answer_views.compared(base, now | members)).text
+    assert "31.0%" not in outline(answer_views.compared(base | members, now)).text
+
+
 @pytest.mark.parametrize(
     ("phase", "place", "left", "told"),
     [

@@ -67,6 +67,7 @@ PIECES: dict[str, Callable[[str], str]] = {
     "failure": lambda said: views.failure(said, said),
     "study": lambda said: study_views.study_facts(study(said), [{"code": said, "message": said}]),
     "answer": lambda said: answer_views.result(answer(said, said), model(said, said)),
+    "members": lambda said: answer_views.result(answer(said, by_member=[answer(said)["probabilities"]] * 2), model(said, said)),
     "model": lambda said: views.model_facts(model(said, said)),
     "unmeasured model": lambda said: views.model_facts(model(said, said) | {"results": None}),
 }
@@ -105,6 +106,19 @@ def test_what_each_input_said_is_a_row_beside_the_whole(outline: Outlined) -> No
     many = answer(probabilities=three, called=["c"], by_modality={"image": three, "text": three}, calibrated=False)
     rows = re.findall(r"<tr>(.*?)</tr>", answer_views.result(many, model()))
     assert [re.findall(r"[\d.]+%", row) for row in rows] == [[]] + [["20.0%", "30.0%", "50.0%"]] * 3
+
+
+def test_how_far_networks_disagree_is_one_sentence_that_says_what_it_is_not(outline: Outlined) -> None:
+    members = [{"not ill": 1 - p, "ill": p} for p in (0.55, 0.214, 0.3)]
+    several, one = (outline(answer_views.result(a, model())).text for a in (answer(by_member=members), answer()))
+    assert "3 networks that differ only in their random start: 21.4% to 55.0% for ill. " in several
+    assert "no confidence interval" in several
+    assert "networks" not in one
+    many = [{"a": 0.2, "b": 0.3, "c": 0.5}, {"a": 0.1, "b": 0.3, "c": 0.6}]
+    text = outline(
+        answer_views.result(answer(probabilities=many[0], by_modality={}, by_member=many, calibrated=False), model())
+    ).text
+    assert "10.0% to 20.0% for a; 30.0% to 30.0% for b; 50.0% to 60.0% for c." in text
 
 
 def test_one_input_alone_needs_no_comparison(outline: Outlined) -> None:

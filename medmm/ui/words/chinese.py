@@ -105,6 +105,12 @@ CHINESE = {
     "audio": "录音",
     "tabular": "数值",
     "called": "判定",
+    "members": "{count} 个只有随机起点不同的网络：{ranges}。",
+    "member_range": "“{label}”{low} 至 {high}",
+    "members_help": (
+        "这是它们对该患者的分歧程度，不是置信区间：从同一批患者学习的网络可能一起出错。"
+        "结果是先取它们的平均再校准的，因此不一定等于这些数值的平均。"
+    ),
     "record": (
         "在 {count} 名未见过的、对“{label}”给出约 {predicted} 的患者中，"
         "{hits} 名（{observed}，95 % 区间 {low} 至 {high}）确实如此。"

@@ -118,6 +118,12 @@ ENGLISH = {
     "audio": "audio",
     "tabular": "values",
     "called": "called",
+    "members": "{count} networks that differ only in their random start: {ranges}.",
+    "member_range": "{low} to {high} for {label}",
+    "members_help": (
+        "How far they disagree about this patient. It is no confidence interval: networks that learned from the same patients can "
+        "be wrong together. The answer is calibrated after the mean of what they say, so it need not be the mean of these."
+    ),
     "record": (
         "Of {count} unseen patients given about {predicted} for {label}, {hits} ({observed}, 95 % interval {low} to {high}) had it."
     ),
