@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,19 @@ def read_yaml(path: str | Path, expected: str) -> dict[str, Any]:
         expected: What it should be, for the message.
 
     Raises:
-        TaskError: If it cannot be read, is over 1 MB, no YAML, or holds anything but keys and values, each key once.
+        TaskError: If it cannot be read, is over 1 MB, no YAML, or holds anything but keys and values that JSON has, each key
+            once.
     """
     try:
         with Path(path).open("rb") as file:
             content = parse_yaml(file.read(_MAX_BYTES + 1))
+        json.dumps(content)  # what is read goes into records, tables and digests, which are JSON
     except OSError:
         fault = "there is none that can be read. Check the path"
     except UnclearError as error:
         fault = str(error)
+    except TypeError:
+        fault = "a value in it is neither word nor number, as a date is neither. Put it in quotes"
     except Exception as error:  # foreign bytes: PyYAML lets out more than its own, e.g. KeyError of "!!bool maybe"
         mark = getattr(error, "problem_mark", None)
         fault = f"it is no YAML{f' in line {mark.line + 1}' if mark else ''}. Mend it"
@@ -89,6 +94,6 @@ class _Loader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             if name in lines:
                 where = f"line {line}" if line == lines[name] else f"lines {lines[name]} and {line}"
-                msg = f"the key {str(name)[:_SHOWN]!r} stands twice, in {where}, and one would be lost. Leave one out"
+                msg = f"the key {key.value[:_SHOWN]!r} stands twice, in {where}, and one would be lost. Leave one out"
                 raise UnclearError(msg)
             lines[name] = line

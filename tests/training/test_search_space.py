@@ -49,6 +49,7 @@ def test_lists_ranges_and_keys_within_a_choice_are_read(tmp_path: Path) -> None:
         (["fusion"], "something else"),
         ("{", "no YAML in line 1"),
         ({}, "there is none"),
+        ("text_source: [2024-01-01]\n", "Put it in quotes"),
         ({"loss_parts.text": [0.1], "loss_parts": [{"fused": 1.0}]}, "loss_parts.text lies within loss_parts"),
         ("epochs: [1]\nwidth: [8]\nepochs: [2]\n", "'epochs' stands twice, in lines 1 and 3"),
         ("learning_rate:\n  low: 0.1\n  high: 1\n  low: 0.2\n", "'low' stands twice, in lines 2 and 4"),
