@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,7 @@ from medmm.worker import SINGLE_THREADED, Worker
 
 PREFIX = "medmm-jail-"
 _GRACE = 15.0  # seconds for the warm process itself: to start, fork and clean up
+_WORTH_ANOTHER = 2.0  # seconds waited for studies, about what the start of a process costs
 
 
 class Job(Protocol):
@@ -119,7 +121,8 @@ def read_ahead(
 
     Args:
         jobs: What to open, e.g. the cases of a cohort.
-        workers: Studies read at the same time; as many more wait ready.
+        workers: Studies read at the same time; as many more wait ready. The first reads alone until the caller has waited
+            for it as long as the start of another costs: small studies are all read by then.
         limits: As for `Jail`.
 
     Yields:
@@ -141,26 +144,48 @@ def read_ahead(
 
 
 def _in_order(jobs: Iterable[AnyJob], pool: ThreadPoolExecutor, jails: list[Jail]) -> Iterator[tuple[AnyJob, Study | MedmmError]]:
-    free: queue.SimpleQueue[Jail] = queue.SimpleQueue()
-    for jail in jails:
-        free.put(jail)
+    readers = _Readers(jails)
     ahead: deque[tuple[AnyJob, Future[Study | MedmmError]]] = deque()
     for job in jobs:
-        ahead.append((job, pool.submit(_attempt, job, free)))
+        ahead.append((job, pool.submit(readers.attempt, job)))
         if len(ahead) > 2 * len(jails):
-            first, opened = ahead.popleft()
-            yield first, opened.result()
-    for first, opened in ahead:
-        yield first, opened.result()
+            first, opening = ahead.popleft()
+            yield first, readers.wait_for(opening)
+    for first, opening in ahead:
+        yield first, readers.wait_for(opening)
 
 
-def _attempt(job: Job, free: queue.SimpleQueue[Jail]) -> Study | MedmmError:
-    jail = free.get()
-    try:
-        return job.open(jail.open)
-    except MedmmError as error:
-        return error
-    except Exception as error:  # one odd case must not end a batch
-        return MedmmError(f"Unexpected {type(error).__name__}.")
-    finally:
-        free.put(jail)
+class _Readers:
+    """The first jail, and each other one from when it is worth its start.
+
+    Args:
+        jails: None of them started yet.
+    """
+
+    def __init__(self, jails: list[Jail]) -> None:
+        first, *self._others = jails
+        self._free: queue.SimpleQueue[Jail] = queue.SimpleQueue()
+        self._free.put(first)
+        self._waited: float | None = None
+
+    def attempt(self, job: Job) -> Study | MedmmError:
+        """Open a job as soon as a jail is free; called by a thread."""
+        jail = self._free.get()
+        try:
+            return job.open(jail.open)
+        except MedmmError as error:
+            return error
+        except Exception as error:  # one odd case must not end a batch
+            return MedmmError(f"Unexpected {type(error).__name__}.")
+        finally:
+            self._free.put(jail)
+
+    def wait_for(self, opening: Future[Study | MedmmError]) -> Study | MedmmError:
+        """What was opened; another jail joins when enough has been waited, the start of the first not counted."""
+        began = time.monotonic()
+        opened = opening.result()
+        self._waited = 0.0 if self._waited is None else self._waited + time.monotonic() - began
+        if self._others and self._waited > _WORTH_ANOTHER:
+            self._free.put(self._others.pop())
+            self._waited = 0.0
+        return opened

@@ -200,6 +200,29 @@ def test_one_odd_job_does_not_end_a_batch() -> None:
     assert isinstance(study, Study)
 
 
+@dataclass
+class Asked:
+    """A job that takes a while and notes which jail it was given."""
+
+    jails: list[Opener]
+    seconds: float
+
+    def open(self, opener: Opener) -> Study:
+        self.jails.append(opener)
+        time.sleep(self.seconds)
+        return opener(None, "A note.")
+
+
+def test_another_process_joins_only_when_it_has_been_waited_for() -> None:
+    quick: list[Opener] = []
+    list(read_ahead(Asked(quick, 0.0) for _ in range(40)))
+    assert len(set(quick)) == 1
+    slow: list[Opener] = []
+    list(read_ahead(Asked(slow, 0.3) for _ in range(16)))
+    assert len(set(slow[:4])) == 1
+    assert len(set(slow)) == 2
+
+
 def test_stopping_early_ends_every_process(temporary: Path, phantom: Path) -> None:
     opened = read_ahead(read_cohort(phantom / "cohort.csv").cases)
     next(opened)
