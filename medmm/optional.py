@@ -15,6 +15,15 @@ from typing import Any
 
 from medmm.errors import DependencyError
 
+_OF_OTHERS = (
+    "huggingface_hub", "ignite", "IPython", "jsonschema", "matplotlib", "mlflow", "optuna", "pandas", "skimage", "sklearn",
+    "tensorboard",
+)  # fmt: skip
+"""What parts of MONAI that medmm does not use would import."""
+
+_unwanted = {"transformers"}
+"""What MONAI is told not to find."""
+
 
 def require(module: str, feature: str, extra: str) -> ModuleType:
     """Import an optional package.
@@ -48,20 +57,28 @@ def hub(feature: str) -> ModuleType:
     return require("huggingface_hub", feature, "space")
 
 
+def own_process() -> None:
+    """Say that this process runs nothing but medmm: MONAI then does without what only its other users need.
+
+    That is half of the time and of the memory of its import where all of it is installed.
+    """
+    _unwanted.update(_OF_OTHERS)
+
+
 def monai(module: str) -> Any:
     """A module of MONAI, such as `data`.
 
     Any import of MONAI imports all of it, and with its network Transchex also Transformers, a third of the time and a sixth
     of the memory of the whole; so MONAI is told that there is none. Transchex cannot be built in such a process.
     """
-    with _unseen("transformers"):
+    with _unseen(*_unwanted):
         return import_module(f"monai.{module}")
 
 
 @contextmanager
-def _unseen(package: str) -> Iterator[None]:
+def _unseen(*packages: str) -> Iterator[None]:
     """What this thread imports inside finds no such package, unless it is imported already; other threads find it."""
-    finder = _Absent(package)
+    finder = _Absent(packages)
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -70,11 +87,11 @@ def _unseen(package: str) -> Iterator[None]:
 
 
 class _Absent(MetaPathFinder):
-    def __init__(self, package: str) -> None:
-        self.package, self.thread = package, get_ident()
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        self.packages, self.thread = packages, get_ident()
 
     def find_spec(self, fullname: str, *_: object) -> None:
-        if fullname == self.package and get_ident() == self.thread:
+        if fullname in self.packages and get_ident() == self.thread:
             msg = f"No module named {fullname!r}"
             raise ModuleNotFoundError(msg, name=fullname)
 

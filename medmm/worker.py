@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medmm.errors import CancelledError, MedmmError, WorkerError, error_of
+from medmm.optional import own_process
 
 Task = Callable[..., dict[str, Any]]
 """What a worker does when asked: JSON-ready arguments to a JSON-ready answer."""
@@ -172,6 +173,7 @@ def serve(make_tasks: Callable[[], Mapping[str, Task]]) -> None:
     Args:
         make_tasks: Gives what can be asked for, by name; what it imports may print.
     """
+    own_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks; we end when there are no more requests
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not break the protocol

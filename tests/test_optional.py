@@ -46,6 +46,19 @@ def test_monai_comes_without_transformers_which_can_be_imported_after_it() -> No
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=120)
 
 
+def test_in_our_own_process_monai_comes_without_what_its_other_users_need() -> None:
+    script = (
+        "import sys\n"
+        "from medmm.optional import monai, own_process\n"
+        "own_process()\n"
+        "for module in ('data', 'transforms', 'networks.nets', 'networks.nets.swin_unetr'):\n"
+        "    monai(module)\n"
+        "assert not {'mlflow', 'optuna', 'pandas', 'sklearn', 'transformers'} & set(sys.modules)\n"
+        "import pandas\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=120)
+
+
 def test_only_the_thread_that_asks_for_it_is_kept_from_a_package_and_only_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ from medmm.cli import (
 from medmm.cli.apps import app
 from medmm.cli.console import INTERNAL, fail, unexpected
 from medmm.errors import MedmmError
+from medmm.optional import own_process
 
 __all__ = [
     "ablate", "app", "cohort", "compress", "dictation", "distill", "eval_report", "eval_run", "eval_score", "eval_store",
@@ -40,6 +41,7 @@ __all__ = [
 
 def main() -> None:
     """Run the command line; turns every error into one line and an exit code."""
+    own_process()
     try:
         app(standalone_mode=True)
     except MedmmError as error:
