@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 from medmm.errors import InputError, MedmmError
 from medmm.optional import require
 from medmm.prediction import DISCLAIMER
-from medmm.ui.connection import tighten
+from medmm.ui.connection import rest, tighten
 from medmm.ui.guard import Guard
 from medmm.ui.login import VARIABLE, login_of
 from medmm.ui.rate import RateLimit
@@ -118,6 +118,7 @@ class GuardedBlocks(gr.Blocks):
             **(self._launch_settings | {"mcp_server": mcp} | more),
         )
         tighten(self.server)
+        rest(self._queue)
         if mcp:
             assert self.mcp_server_obj is not None, self.mcp_error
             self.mcp_server_obj.postprocess_output_data = _as_json  # type: ignore[assignment, method-assign]  # not Python's repr

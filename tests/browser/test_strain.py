@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import termios
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from itertools import repeat
@@ -64,6 +65,19 @@ def test_what_is_done_for_who_has_left_ends_within_five_seconds(come: Come, serv
     anna.close()
     wait_until(lambda: not working.is_running() and set(server.files()) <= before, seconds=5)
     assert is_served(ben)
+
+
+def wakes(process: psutil.Process) -> int:
+    """How often its threads have been woken so far."""
+    states = [Path(f"/proc/{process.pid}/task/{thread.id}/status").read_text() for thread in process.threads()]
+    return sum(int(line.split()[1]) for state in states for line in state.splitlines() if line.startswith("voluntary_ctxt"))
+
+
+def test_a_page_that_nobody_asks_anything_rests(server: Any) -> None:
+    process, seconds = psutil.Process(server.process.pid), 4
+    before = wakes(process)
+    time.sleep(seconds)
+    assert wakes(process) - before < 300 * seconds
 
 
 def test_a_large_upload_takes_no_memory_and_is_refused_for_what_it_is(come: Come, server: Any) -> None:
