@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from medmm.types import FloatArray
+from medmm.types import FloatArray, IntArray
 
 _SPAN = 2 / 3
 _SKIP = 0.01
 _NEARLY_ALL, _STEEP = 0.999, 0.001
+_TINY = 1e-300
+_BLOCK = 1 << 14  # numbers of one array at a time, which stay in the cache
 
 
 def lowess(x: FloatArray, y: FloatArray, count: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -31,39 +33,49 @@ def lowess(x: FloatArray, y: FloatArray, count: FloatArray) -> tuple[FloatArray,
     return x, np.interp(x, x[anchors], _fits(x, y, weight, anchors))
 
 
-def _anchors(x: FloatArray) -> list[int]:
+def _anchors(x: FloatArray) -> IntArray:
     """Places that are fitted: each the last within reach of the one before, and both ends."""
     reach, places = _SKIP * (x[-1] - x[0]), [0]
     while places[-1] < len(x) - 1:
         last = places[-1]
         places.append(max(last + 1, int(np.searchsorted(x, x[last] + reach, side="right")) - 1))
-    return places
+    return np.array(places)
 
 
-def _fits(x: FloatArray, y: FloatArray, weight: FloatArray, anchors: list[int]) -> list[float]:
+def _fits(x: FloatArray, y: FloatArray, weight: FloatArray, anchors: IntArray) -> FloatArray:
     samples = np.repeat(np.arange(len(x)), weight.astype(int))
     nearest = max(2, int(_SPAN * len(samples) + 1e-10))
     sums = x[samples[:-nearest]] + x[samples[nearest:]]  # a window of neighbours moves on while its middle is to the left
-    found = []
-    for anchor in anchors:
-        start = int(np.searchsorted(sums, 2 * x[anchor]))
-        window = slice(samples[start], samples[min(start + nearest, len(samples)) - 1] + 1)
-        found.append(_line_at(x[anchor], x[window], y[window], weight[window], x[-1] - x[0]))
+    start = np.searchsorted(sums, 2 * x[anchors])
+    first, last = samples[start], samples[np.minimum(start + nearest, len(samples)) - 1]
+    radius = np.maximum(x[anchors] - x[first], x[last] - x[anchors])
+    found, size = np.empty(len(anchors)), max(1, _BLOCK // len(x))
+    for low in range(0, len(anchors), size):
+        block = slice(low, low + size)
+        near = slice(first[low], last[block][-1] + 1)  # windows move on with their anchors
+        found[block] = _lines_at(x[anchors[block]], radius[block], x[near], y[near], weight[near], x[-1] - x[0])
     return found
 
 
-def _line_at(at: float, x: FloatArray, y: FloatArray, weight: FloatArray, extent: float) -> float:
-    """Weighted least squares, weights falling by the tricube to 0 at the farthest."""
-    distance = np.abs(x - at)
-    radius = distance.max()
-    relative = distance / radius if radius > 0 else distance
-    tricube = 1 - relative * relative * relative
-    w = weight * tricube * tricube * tricube * (relative <= _NEARLY_ALL)
-    w /= w.sum()
-    middle = w @ x
-    off = x - middle
-    spread = w @ (off * off)
-    level = float(w @ y)
-    if np.sqrt(spread) <= _STEEP * extent:
-        return level
-    return level + float((at - middle) * (w @ (off * y)) / spread)
+def _lines_at(at: FloatArray, radius: FloatArray, x: FloatArray, y: FloatArray, weight: FloatArray, extent: float) -> FloatArray:
+    """(k,) weighted least squares at each of (k,) `at`, weights falling by the tricube to 0 at its radius.
+
+    In place where it can be: of many samples, new arrays would cost several times what is computed.
+    """
+    relative = np.abs(x - at[:, None])
+    relative /= np.maximum(radius, _TINY)[:, None]
+    np.minimum(relative, 1, out=relative)
+    tricube = relative * relative
+    tricube *= relative
+    np.subtract(1, tricube, out=tricube)
+    w = weight * tricube
+    w *= tricube
+    w *= tricube
+    w *= relative <= _NEARLY_ALL
+    w /= w.sum(1, keepdims=True)
+    middle, level = w @ x, w @ y
+    off = x - middle[:, None]
+    tilted = w * off
+    spread = np.einsum("km,km->k", tilted, off)
+    steep = np.sqrt(spread) > _STEEP * extent
+    return np.asarray(np.where(steep, level + (at - middle) * (tilted @ y) / np.where(steep, spread, 1), level))
