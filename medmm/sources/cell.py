@@ -64,12 +64,13 @@ def confined(task: Task, allowance: Allowance | None = None) -> Task:
 
 
 def preload() -> None:
-    """Import and make what readers need, so that no child has to."""
+    """Import and make what readers need, so that no child has to: a small study is read in less time than that takes."""
     from medmm.sources.spool import schema
 
     schema()
-    for name in ("nibabel", "PIL.Image", "pydicom.pixels.decoders"):
+    for name in ("medmm.sources.opener", "nibabel", "numpy.ma", "PIL.Image", "PIL.ImageOps", "pydicom.pixels.decoders"):
         import_module(name)
+    import_module("PIL.Image").preinit()  # the formats, PNG and JPEG among them
 
 
 def preload_audio() -> None:

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
+from PIL import Image
 
 from medmm.worker import SINGLE_THREADED
 
@@ -174,3 +177,27 @@ def test_the_warm_process_imports_no_torch() -> None:
     code = "import sys; from medmm.sources.cell import preload; preload(); print('pydicom' in sys.modules, 'torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.split() == ["True", "False"]
+
+
+READING = """
+import sys
+from pathlib import Path
+from medmm.sources.cell import open_to_folder, preload
+preload()
+for number, path in enumerate(sys.argv[2:]):
+    before, folder = set(sys.modules), Path(sys.argv[1]) / str(number)
+    folder.mkdir()
+    open_to_folder(path, str(folder))
+    print(*(name for name in set(sys.modules) - before if not name.startswith("encodings.")))
+"""
+
+
+def test_no_child_imports_again_what_the_warm_process_could_have(tmp_path: Path, patient_zip: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (32, 32, 32)).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), volume := tmp_path / "volume.nii.gz")  # type: ignore[no-untyped-call]
+    for name in ("picture.png", "picture.jpg"):
+        Image.fromarray(values[0]).save(tmp_path / name)
+    paths = [tmp_path / "picture.png", tmp_path / "picture.jpg", volume, patient_zip]
+    code = [sys.executable, "-W", "ignore", "-c", READING, str(tmp_path), *map(str, paths)]
+    found = subprocess.run(code, capture_output=True, text=True, check=True, timeout=120)
+    assert found.stdout == "\n" * len(paths)
