@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,9 @@ def _members(prediction: dict[str, Any], language: Language) -> str:
 
 
 def _shown(prediction: dict[str, Any]) -> list[str]:
-    """Labels whose probabilities say everything: of two the second."""
-    labels = list(prediction["probabilities"])
-    return labels[1:] if len(labels) == 2 else labels
+    """Labels whose probabilities say everything: of two the second, but where each may hold with or without the other."""
+    p = prediction["probabilities"]
+    return list(p)[1:] if len(p) == 2 and math.isclose(sum(p.values()), 1, abs_tol=1e-6) else list(p)
 
 
 def _track_record(prediction: dict[str, Any], model: dict[str, Any], language: Language) -> str:

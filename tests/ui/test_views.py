@@ -108,6 +108,15 @@ def test_what_each_input_said_is_a_row_beside_the_whole(outline: Outlined) -> No
     assert [re.findall(r"[\d.]+%", row) for row in rows] == [[]] + [["20.0%", "30.0%", "50.0%"]] * 3
 
 
+def test_of_two_findings_that_hold_side_by_side_both_are_shown(outline: Outlined) -> None:
+    both, half = {"nodule": 0.7, "effusion": 0.6}, {"nodule": 0.5, "effusion": 0.5}
+    by_modality = {"image": {"nodule": 0.811, "effusion": 0.622}, "text": half}
+    said = answer(probabilities=both, called=[], by_modality=by_modality, by_member=[both, half], calibrated=False)
+    text = outline(answer_views.result(said, model())).text
+    for shown in ("81.1%", "62.2%", "50.0% to 70.0% for nodule", "50.0% to 60.0% for effusion"):
+        assert shown in text
+
+
 def test_how_far_networks_disagree_is_one_sentence_that_says_what_it_is_not(outline: Outlined) -> None:
     members = [{"not ill": 1 - p, "ill": p} for p in (0.55, 0.214, 0.3)]
     several, one = (outline(answer_views.result(a, model())).text for a in (answer(by_member=members), answer()))
