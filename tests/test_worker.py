@@ -150,7 +150,7 @@ def test_calls_at_the_same_time_get_each_their_own_answer(reader: Worker, tmp_pa
 NOISE = """
 import os, sys
 def hook(event, arguments):
-    if event == "import" and arguments[0] == "medmm.sources.opener":
+    if event == "open" and str(arguments[0]).endswith(".zip"):
         print("printed by a library")
         sys.stdout.flush()
         os.write(1, b'{"result": "forged"}\\n')
