@@ -33,6 +33,7 @@ from medmm.worker import Task, answer, serve
 _REPLY_BYTES = 1 << 20
 _RESERVE_BYTES = 8 << 20
 _OPEN_FILES = 256
+_RESAMPLING = "scipy.signal"  # takes long to import and short to do, and not every recording needs it
 _THREADS = 4  # a reader's: each spends CPU time while one second passes by the clock
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # flags of Linux unshare(2)
@@ -71,13 +72,6 @@ def preload() -> None:
     for name in ("medmm.sources.opener", "nibabel", "numpy.ma", "PIL.Image", "PIL.ImageOps", "pydicom.pixels.decoders"):
         import_module(name)
     import_module("PIL.Image").preinit()  # the formats, PNG and JPEG among them
-
-
-def preload_audio() -> None:
-    """The same for recordings, once there is one: resampling takes long to import and short to do."""
-    import_module("scipy.signal")
-    with suppress(ImportError):  # the child says that it is missing
-        import_module("soundfile")
 
 
 def _run_in_child(task: Task, allowance: Allowance, **arguments: Any) -> dict[str, Any]:
@@ -206,18 +200,22 @@ def tell_what_is_missing() -> None:
 def open_to_folder(
     path: str | None, folder: str, series: str | None = None, repair: Sequence[str] = (), audio: str | None = None
 ) -> dict[str, Any]:
-    """Read a study and leave it, checked, in a folder for `spool.read_study`."""
+    """Read a study and leave it, checked, in a folder for `spool.read_study`; says whether its recording was resampled."""
     from medmm.sources.opener import open_study
     from medmm.sources.spool import write_study
 
     write_study(open_study(path, series=series, repair=repair, audio=audio), Path(folder))
-    return {}
+    return {"resampled": _RESAMPLING in sys.modules}
 
 
 def _open(allowance: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
     if arguments.get("audio"):
-        preload_audio()
-    return confined(open_to_folder, Allowance(**allowance))(**arguments)
+        with suppress(ImportError):  # the child says that it is missing
+            import_module("soundfile")
+    told = confined(open_to_folder, Allowance(**allowance))(**arguments)
+    if told.get("resampled"):
+        import_module(_RESAMPLING)  # for the children to come
+    return {}
 
 
 def _tasks() -> dict[str, Task]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 
@@ -101,6 +102,22 @@ def test_a_recording_comes_through(jail: Jail, tmp_path: Path) -> None:
     np.testing.assert_array_equal(ours.recording.samples, expected.samples)
     with pytest.raises(AudioError):
         jail.open(None, audio=tmp_path / "b.wav")
+
+
+def test_what_changes_the_rate_of_recordings_is_imported_once_one_needs_it(tmp_path: Path) -> None:
+    for rate in (16_000, 44_100):
+        soundfile.write(tmp_path / f"{rate}.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 4000), rate)
+    before = set(psutil.Process().children())
+    with Jail() as jail:
+        found = []
+        for rate in (16_000, 44_100):
+            expected, ours = (opened(None, audio=tmp_path / f"{rate}.wav").recording for opened in (open_study, jail.open))
+            assert expected is not None
+            assert ours is not None
+            np.testing.assert_array_equal(ours.samples, expected.samples)
+            (warm,) = set(psutil.Process().children()) - before
+            found.append("scipy/signal" in Path(f"/proc/{warm.pid}/maps").read_text())
+    assert found == [False, True]
 
 
 def test_a_study_that_needs_too_much_memory_is_refused_and_the_next_is_read(ct: Any, save: Any) -> None:

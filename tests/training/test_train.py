@@ -385,9 +385,9 @@ def kill_when(arguments: list[str], ready: Callable[[], bool]) -> None:
 
 def test_a_training_killed_twice_ends_as_one_left_alone(imaged_rows: Any, write_cohort: Any, tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path, imaged_rows(60))
-    choices = ["--epochs", 15, "--set", "voxels=512", "--set", "width=16", "--labels", ",".join(LABELS)]
+    choices = ["--epochs", 8, "--set", "voxels=512", "--set", "width=16", "--labels", ",".join(LABELS)]
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    train(cohort, alone, TrainConfig(epochs=15, voxels=512, width=16), labels=LABELS)
+    train(cohort, alone, TrainConfig(epochs=8, voxels=512, width=16), labels=LABELS)
     again = command("train", cohort, "--out", killed, *choices)
     checkpoint = killed / "checkpoint.safetensors"
     kill_when(again, lambda: len(list(killed.glob("cache/*/*.safetensors"))) > 5)
