@@ -57,7 +57,7 @@ def test_a_cohort_is_stopped_gone_on_with_after_a_reload_and_removed(page: Page)
     assert batches.example(table, "after") is batch  # the same once more is the same
     _, again = batches.start("after", "sts51")
     found = again.result()
-    assert 1 <= found["resumed"] < 4
+    assert found["resumed"] >= 1
     assert [(row["study_id"], row["code"]) for row in found["rows"]] == [
         (row["study_id"], "") for row in read_rows(table, CohortError)
     ]
