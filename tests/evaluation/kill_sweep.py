@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,8 @@ class Sweep:
     """One cohort, one model, one undisturbed run, and what the killed ones came to."""
 
     def __init__(self, folder: Path, studies: int) -> None:
+        for name in ("medmm.evaluation.files", "medmm.evaluation.run", "medmm.training"):
+            import_module(name)  # once, not in every child: what is to be killed is the run
         self.folder, self.found = folder, Counter[str]()
         self.cohort, self.model, self.out = make_notes(folder, studies), folder / "model", folder / "run"
         self.studies = studies
