@@ -137,9 +137,11 @@ class Sweep:
             before: list[str] = []
             while True:
                 pid = in_child(lambda: self.run(self.out))
-                time.sleep(rng.uniform(0.3, 1.1) * self.seconds * rng.choice((0.3, 0.6, 1)))
+                waited = rng.uniform(0.3, 1.1) * self.seconds * rng.choice((0.3, 0.6, 1))
+                time.sleep(waited)
                 os.kill(pid, signal.SIGKILL)
                 if ended(pid) == 0:
+                    self.seconds = min(self.seconds, waited)  # a slow first run must not spare all later ones
                     break
                 self.found["kills"] += 1
                 before = self._check(before)
