@@ -80,7 +80,7 @@ def read_rules(path: Path) -> tuple[str, ...]:
     try:
         return Rules.model_validate(stated).rules
     except ValidationError:
-        msg = f"Expected {_FORM}; it is another."
+        msg = f"Expected {_FORM}; it holds something else. Write one rule a line below rules:."
         raise TaskError(msg) from None
 
 

@@ -10,7 +10,8 @@ import gradio as gr
 from medmm.ui.asgi import App, Receive, Scope, Send
 from medmm.ui.words import TAGS, WORDS, Language, language_of
 
-IN_BROWSER = gr.I18n(en=WORDS["en"], zh=WORDS["zh"])
+_OURS = "medmm_words_"  # the browser also translates choices: a model's folder may be called what a bare key is, as `model`
+IN_BROWSER = gr.I18n(**{spoken: {_OURS + key: said for key, said in words.items()} for spoken, words in WORDS.items()})
 _HEAD_ENDS, _GRADIO = b"</head>", b"<gradio-app"
 
 Greeting = Callable[[Language], str]
@@ -19,7 +20,7 @@ Greeting = Callable[[Language], str]
 def label(key: str) -> str:
     """A label, button or placeholder, put into words by the browser."""
     assert key in WORDS["en"], key
-    return str(IN_BROWSER(key))
+    return str(IN_BROWSER(_OURS + key))
 
 
 def language(request: gr.Request) -> Language:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from medmm.shelf import examples
+from medmm.training import TrainConfig, train
 from tests.served import Server, start
 from tests.visitors import Visitor
 
@@ -65,6 +66,18 @@ def serve() -> Iterator[Callable[..., Server]]:
 def server(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
     """One page for all tests that do not stop it."""
     return serve(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="session")
+def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Function from the lines of a cohort table, its two labels and choices to the folder of a model trained on it."""
+
+    def fit(lines: Sequence[str], labels: tuple[str, str], config: TrainConfig) -> Path:
+        folder = tmp_path_factory.mktemp("model")
+        (folder / "cohort.csv").write_text("\n".join(lines))
+        return train(folder / "cohort.csv", folder / "model", config, labels=labels, device="cpu").folder
+
+    return fit
 
 
 @pytest.fixture(scope="session")

@@ -12,24 +12,22 @@ import pytest
 
 from medmm import open_study
 from medmm.inference import Predictor
-from medmm.training import train
-from medmm.training.config import TrainConfig
+from medmm.training import TrainConfig
+from medmm.ui.words import WORDS
 
 pytestmark = pytest.mark.browser
 NOTE = "61-year-old. Lesion of 5.1 cm."
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(model_of: Callable[..., Path]) -> Path:
     """Three networks that read notes."""
-    folder, draw = tmp_path_factory.mktemp("members"), np.random.default_rng(0)
+    draw = np.random.default_rng(0)
     rows = ["study_id,patient_id,note,label"]
     for i in range(60):
         size = draw.uniform(1, 9)
         rows.append(f"s{i},p{i},{draw.integers(40, 85)}-year-old. Lesion of {size:.1f} cm.,{'large' if size > 5 else 'small'}")
-    (folder / "cohort.csv").write_text("\n".join(rows))
-    config = TrainConfig(epochs=3, width=16, members=3, tracker="none")
-    return train(folder / "cohort.csv", folder / "model", config, labels=("small", "large"), device="cpu").folder
+    return model_of(rows, ("small", "large"), TrainConfig(epochs=3, width=16, members=3, tracker="none"))
 
 
 def test_the_answer_says_how_far_its_networks_disagree_and_what_that_is_not(
@@ -59,6 +57,18 @@ def test_the_answer_says_how_far_its_networks_disagree_and_what_that_is_not(
     assert visit.console == []
     page.goto((tmp_path / "medmm-answer.html").as_uri())
     assert told.bounding_box()["height"] > 10  # on paper nothing can be opened
+
+
+def test_a_model_may_be_called_what_a_label_of_the_page_is(
+    serve: Callable[..., Any], visitor: Callable[[str], Any], model: Path, tmp_path: Path
+) -> None:
+    assert model.name in WORDS["en"]
+    visit = visitor(serve(tmp_path / "temp", "-m", "medmm", "demo", "--port", "{port}", "--model", str(model)).url)
+    page = visit.page
+    assert page.input_value("#model input") == model.name
+    page.click("role=tab[name='About']")
+    page.wait_for_selector("#card h2", timeout=60_000)
+    assert page.input_value("#about-model input") == model.name
 
 
 def test_a_model_of_one_network_says_nothing_of_networks(visit: Any) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medmm.training import train
-from medmm.training.config import TrainConfig
+from medmm.training import TrainConfig
 
 pytestmark = [
     pytest.mark.browser,
@@ -19,17 +18,14 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(model_of: Callable[..., Path]) -> Path:
     """Reads age and sex beside the note."""
-    folder, draw = tmp_path_factory.mktemp("values"), np.random.default_rng(0)
+    draw = np.random.default_rng(0)
     rows = ["study_id,patient_id,note,age,sex,label"]
     for i in range(60):
         age, sex = draw.integers(20, 90), draw.choice(["female", "male"])
         rows.append(f"s{i},p{i},a cough,{age},{sex},{'ill' if age > 55 else 'well'}")
-    (folder / "cohort.csv").write_text("\n".join(rows))
-    config = TrainConfig(tabular=("age", "sex"), units={"age": "years"}, epochs=8, width=16)
-    train(folder / "cohort.csv", folder / "model", config, labels=("well", "ill"), device="cpu")
-    return folder / "model"
+    return model_of(rows, ("well", "ill"), TrainConfig(tabular=("age", "sex"), units={"age": "years"}, epochs=8, width=16))
 
 
 def test_values_are_asked_for_as_the_model_reads_them_and_move_its_answer(

@@ -132,16 +132,16 @@ class Sweep:
 
     def at_random(self, kills: int, seed: int) -> None:
         """Kill runs at random moments, each again and again until it ends, until there were so many kills."""
-        rng = random.Random(seed)
+        rng, longest = random.Random(seed), self.seconds
         while self.found["kills"] < kills:
             before: list[str] = []
             while True:
                 pid = in_child(lambda: self.run(self.out))
-                waited = rng.uniform(0.3, 1.1) * self.seconds * rng.choice((0.3, 0.6, 1))
+                waited = rng.uniform(0.3, 1.1) * longest * rng.choice((0.3, 0.6, 1))
                 time.sleep(waited)
                 os.kill(pid, signal.SIGKILL)
                 if ended(pid) == 0:
-                    self.seconds = min(self.seconds, waited)  # a slow first run must not spare all later ones
+                    longest = min(longest, waited)  # a slow first run must not spare all later ones
                     break
                 self.found["kills"] += 1
                 before = self._check(before)

@@ -122,7 +122,7 @@ ENGLISH = {
     "member_range": "{low} to {high} for {label}",
     "members_help": (
         "How far they disagree about this patient. It is no confidence interval: networks that learned from the same patients can "
-        "be wrong together. The answer is calibrated after the mean of what they say, so it need not be the mean of these."
+        "be wrong together. A calibration comes after the mean of what they say, so the answer need not be the mean of these."
     ),
     "record": (
         "Of {count} unseen patients given about {predicted} for {label}, {hits} ({observed}, 95 % interval {low} to {high}) had it."
